@@ -1,0 +1,55 @@
+"""Keep the chosen alternative of each folder, and say what was made and what comes next."""
+
+import json
+import shutil
+from pathlib import Path
+
+# Data, never code: `tojson` leaves no quote, so that no answer can end this string.
+ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
+PACKAGE = f"src/{ANSWERS['package_name']}"
+
+# The folders whose files are the answers of a prompt.
+FOLDERS = {
+    "result_storage": [f"{PACKAGE}/results", "tests/test_results"],
+    "cache_key": [f"{PACKAGE}/cache_keys", "tests/test_cache_keys"],
+    "retry_policy": [f"{PACKAGE}/retries", "tests/test_retries"],
+    "upsert": [f"{PACKAGE}/upsert", "tests/test_upsert"],
+    "checkpoint": [f"{PACKAGE}/checkpoints", "tests/test_checkpoints"],
+    "task_runner": [f"{PACKAGE}/runners", "tests/test_runners"],
+    "deployment": ["deployment"],
+    "ci": ["ci"],
+    "license": ["LICENSE"],
+}
+
+
+def keep(folder: Path, answer: str) -> None:
+    """Put what was chosen of a folder in its place, and remove the folder.
+
+    `folder/answer.py` becomes `folder.py`; what is in `folder/answer/` goes to the project's root; what is in
+    `folder/shared/`, which every answer but `none` needs, goes beside the folder.
+    """
+    alternatives = folder.with_name(f".{folder.name}.alternatives")
+    folder.rename(alternatives)
+    chosen = [path for path in alternatives.iterdir() if path.name in (answer, f"{answer}.py")]
+    if not chosen and answer != "none":
+        raise SystemExit(f"the template has no {folder}/{answer}")
+    for path in chosen:
+        if path.is_dir():
+            shutil.copytree(path, ".", dirs_exist_ok=True)
+        else:
+            path.rename(folder.with_name(folder.name + path.name.removeprefix(answer)))
+    if chosen and (shared := alternatives / "shared").is_dir():
+        shutil.copytree(shared, folder.parent, dirs_exist_ok=True)
+    shutil.rmtree(alternatives)
+
+
+def main() -> None:
+    for prompt, folders in FOLDERS.items():
+        for folder in folders:
+            keep(Path(folder), ANSWERS[prompt])
+    choices = "\n".join(f"  {prompt} = {ANSWERS[prompt]}" for prompt in FOLDERS)
+    print(f"Made {ANSWERS['project_slug']} with\n{choices}\nNext: cd {ANSWERS['project_slug']} && make run")
+
+
+if __name__ == "__main__":
+    main()

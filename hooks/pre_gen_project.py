@@ -1,0 +1,128 @@
+"""Refuse answers that cannot make a working project: every reason at once, and a command that would work."""
+
+import json
+import keyword
+import re
+import shlex
+import sys
+import unicodedata
+
+# Data, never code: `tojson` leaves no quote, so that no answer can end this string.
+ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
+
+DEPENDENCIES = {
+    "cyclopts", "dotenv", "fastapi", "filelock", "httpx", "mypy", "prefect", "pydantic", "pydantic-settings",
+    "pytest", "python-dotenv", "rich", "ruff", "sqlalchemy", "time-machine", "uv", "uvicorn",
+}  # fmt: skip
+FOLDERS = {"data", "deployment", "src", "test", "tests", "var"}
+RESERVED = {"aux", "con", "nul", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+
+# Answers that do not go together: what was answered, why not, and the answer that helps.
+REFUSED = [
+    (
+        {"checkpoint": "database", "upsert": "none"},
+        "checkpoint=database keeps its marks in the database that upsert writes to, and upsert=none has none:"
+        " choose a database in upsert, or checkpoint=none",
+        {"checkpoint": "none"},
+    ),
+]
+
+
+def refusals(answers: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Return the reasons against these answers, and the answers with what is wrong replaced."""
+    reasons = []
+    better = {name: answer for name, answer in answers.items() if not name.startswith("_")}
+
+    for name, limit in (("project_name", 100), ("author_name", 100), ("description", 2000)):
+        text = answers[name]
+        clean = " ".join("".join(c if _visible(c) else " " for c in text).split())[:limit].strip()
+        if len(text) > limit:
+            reasons.append(f"{name} has {len(text)} characters; at most {limit} fit")
+        elif not text.strip():
+            reasons.append(f"{name} is empty")
+            clean = {"project_name": "My Project", "author_name": "Data Team"}.get(name, "A Prefect project.")
+        elif text != clean:
+            reasons.append(f"{name} has control characters, or blanks that are doubled or at an end: {text!r}")
+        better[name] = clean
+
+    slug = answers["project_slug"]
+    if reason := _slug_reason(slug):
+        reasons.append(f"project_slug {slug!r} {reason}")
+        better["project_slug"] = _made_of(slug or better["project_name"], "-", 40)
+
+    package = answers["package_name"]
+    if reason := _package_reason(package):
+        reasons.append(f"package_name {package!r} {reason}")
+        better["package_name"] = _made_of(package or better["project_slug"], "_", 30)
+
+    email = answers["author_email"]
+    if email and not re.fullmatch(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", email):
+        reasons.append(f"author_email {email!r} is not an address like name@example.com; it may be empty")
+        better["author_email"] = ""
+
+    for combination, reason, way_out in REFUSED:
+        if combination.items() <= answers.items():
+            reasons.append(reason)
+            better |= way_out
+    return reasons, better
+
+
+def _visible(character: str) -> bool:
+    # Cc control, Cf format (invisible, or reversing what is read), Cs surrogate, Co private, Cn unassigned, Z* blanks;
+    # the joiner and the variation selector are part of emoji.
+    category = unicodedata.category(character)
+    return character in " \u200d" or (category[0] != "Z" and category not in {"Cc", "Cf", "Cs", "Co", "Cn"})
+
+
+def _slug_reason(slug: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", slug):
+        return "is not made of lower-case letters and digits, in words joined by single dashes, a letter first"
+    if len(slug) > 50:
+        return f"has {len(slug)} characters; at most 50 leave room for paths on Windows"
+    if slug in DEPENDENCIES:
+        return "is the name of a package that the project needs"
+    if slug in RESERVED:
+        return "is a name that Windows keeps for a device"
+    return ""
+
+
+def _package_reason(package: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", package):
+        return "is not made of lower-case letters, digits and underscores, a letter first"
+    if len(package) > 40:
+        return f"has {len(package)} characters; at most 40 leave room for paths on Windows"
+    if keyword.iskeyword(package):
+        return "is a keyword of Python"
+    if package in sys.stdlib_module_names:
+        return "is a module of Python's standard library"
+    if package.replace("_", "-") in DEPENDENCIES:
+        return "is a package that the project needs"
+    if package in FOLDERS or package in RESERVED:
+        return "is the name of a folder of the project, or one that Windows keeps"
+    return ""
+
+
+def _made_of(text: str, dash: str, limit: int) -> str:
+    """A name that will do, made of `text` as far as it goes."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    words = re.findall(r"[a-z0-9]+", plain)
+    name = dash.join(words)[:limit].strip(dash)
+    if not name or not name[0].isalpha():
+        name = f"project{dash}{name}".strip(dash)
+    return name if not (_slug_reason if dash == "-" else _package_reason)(name) else f"my{dash}{name}"
+
+
+def main() -> None:
+    reasons, better = refusals(ANSWERS)
+    if reasons:
+        print("No project was made:", file=sys.stderr)
+        for reason in reasons:
+            print(f"  - {reason}", file=sys.stderr)
+        answers = " ".join(f"{name}={shlex.quote(answer)}" for name, answer in better.items())
+        template = shlex.quote(ANSWERS.get("_template", "."))
+        print(f"This would work:\n  cookiecutter {template} --no-input {answers}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

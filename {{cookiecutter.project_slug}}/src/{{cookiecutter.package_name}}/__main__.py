@@ -1,0 +1,168 @@
+"""The command line: `python -m {{ cookiecutter.package_name }} --help`.
+
+Exit codes: 0, all is done; 1, the run failed, and a new one does the rest; 2, the input or a setting is wrong, and
+nothing was written.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import App, CycloptsError
+from pydantic import ValidationError
+
+if TYPE_CHECKING:
+    from .flows import RunReport
+
+app = App(name="{{ cookiecutter.package_name }}", help="Load flights so that a crash loses nothing and doubles nothing.")
+
+
+@app.command
+def run(
+    source: Path | None = None,
+    *,
+    job: str | None = None,
+    chunk_days: int | None = None,
+    verbose: bool = False,
+) -> int:
+    """Load a file of flights. Run it again after anything: what is done stays done.
+
+    Parameters
+    ----------
+    source
+        CSV in UTF-8, plain or gzip; the project's sample if not given.
+    job
+        The name of this work; the file's name without its endings if not given.
+    chunk_days
+        Days of flights in a chunk.
+    verbose
+        Show Prefect's own log.
+    """
+    _quiet(verbose)
+    from .flights import SourceError, opened
+    from .flows import ChunksFailedError, job_name, load_flights
+    from .server import server
+    from .settings import settings
+
+    path = (source or settings.source).expanduser().absolute()
+    days = settings.chunk_days if chunk_days is None else chunk_days
+    try:
+        job = job_name(path, job)
+        if days < 1:
+            raise ValueError("--chunk-days must be at least 1")
+        # Before a server is started and a flow run is made: a bad file leaves no trace.
+        with opened(path, days):
+            pass
+    except (SourceError, ValueError) as error:
+        return _complain(error)
+    try:
+        with server():
+            report = load_flights(source=path, job=job, chunk_days=days)
+    except SourceError as error:
+        return _complain(error)
+    except ChunksFailedError as error:
+        print(error, file=sys.stderr)
+        return 1
+    _show(report)
+    return 0
+
+
+@app.command
+def resume(*, verbose: bool = False) -> int:
+    """Take up the flow runs that a killed process has left Running.
+
+    Parameters
+    ----------
+    verbose
+        Show Prefect's own log.
+    """
+    _quiet(verbose)
+    from .resume import resume_dead_runs
+    from .server import server
+
+    with server():
+        return 0 if resume_dead_runs(_show) else 1
+
+
+@app.command
+def status() -> int:
+    """Show {% if cookiecutter.checkpoint != "none" %}how far each job is, and {% endif %}which runs were killed."""
+{%- if cookiecutter.checkpoint != "none" %}
+    from .checkpoints import status as jobs
+{%- endif %}
+    from .runs import dead
+{%- if cookiecutter.checkpoint != "none" %}
+    from .tables import create
+    from .upsert import database
+
+    create(database())
+    for name, done, total in jobs():
+        print(f"{name}: {done} of {total} chunks done")
+{%- else %}
+{% endif %}
+    killed = dead()
+    for flow_run_id in killed:
+        print(f"flow run {flow_run_id} was killed; `make resume` takes it up")
+    if not killed:
+        print("no run was killed")
+    return 0
+
+
+@app.command
+def setup() -> int:
+    """Prepare what the flow needs: the place for results{% if cookiecutter.upsert != "none" %}, and the tables{% endif %}. Idempotent."""
+{%- if cookiecutter.checkpoint != "none" %}
+    from . import checkpoints  # noqa: F401 - it adds its tables to the schema
+{%- endif %}
+    from .results import register
+{%- if cookiecutter.upsert != "none" %}
+    from .tables import create
+    from .upsert import database
+{%- endif %}
+
+    try:
+        print(register())
+    except OSError as error:
+        return _complain(error)
+{%- if cookiecutter.upsert != "none" %}
+    create(database())
+    print(f"tables are ready in {database().url}")
+{%- endif %}
+    return 0
+
+
+def _quiet(verbose: bool) -> None:
+    # Read when Prefect is imported, so the imports of the commands come after this.
+    if not verbose:
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+
+def _complain(error: Exception) -> int:
+    print(error, file=sys.stderr)
+    return 2
+
+
+def _show(report: "RunReport") -> None:
+    print(f"{report['job']}: {report['chunks']} chunks, {report['found']} found done, {report['done']} done now")
+    print(", ".join(f"{count} {name}" for name, count in report["totals"].items()))
+    if report["rejects_file"]:
+        print(f"{report['rejected']} bad records are in {report['rejects_file']}")
+
+
+def main() -> None:
+    """Run the command line. A user's mistake is one line on standard error, without a traceback."""
+    try:
+        from .server import ServerError
+    except ValidationError as error:
+        for fault in error.errors():
+            print(f"setting {'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}", file=sys.stderr)
+        sys.exit(2)
+    try:
+        app(exit_on_error=False)
+    except (CycloptsError, ServerError) as error:
+        sys.exit(_complain(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The one decorator for tasks: Prefect's, with the project's policies."""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task, task
+{%- if cookiecutter.cache_key == "none" %}
+from prefect.cache_policies import NO_CACHE
+{%- endif %}
+
+{% if cookiecutter.cache_key != "none" -%}
+from .cache_keys import CACHING
+{% endif -%}
+from .results import RESULTS
+{%- if cookiecutter.retry_policy != "none" %}
+from .retries import RETRIES
+{%- endif %}
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+POLICIES: dict[str, Any] = {
+    "persist_result": True,
+    "result_storage": RESULTS,
+    # Not pickle, Prefect's default: whoever can write to a pickle store can run code in every worker that reads it.
+    "result_serializer": "json",
+{%- if cookiecutter.cache_key != "none" %}
+    **CACHING,
+{%- else %}
+    "cache_policy": NO_CACHE,
+{%- endif %}
+{%- if cookiecutter.retry_policy != "none" %}
+    **RETRIES,
+{%- endif %}
+}
+
+
+def durable_task(**options: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a function a Prefect task under the project's policies.
+
+    Args:
+        **options: of `prefect.task`; they go before the policies. Give a `version` to a task whose results are stored,
+            and raise it when the same inputs must give another result.
+    """
+    return task(**(POLICIES | options))

@@ -1,0 +1,194 @@
+"""The example flow, which joins the parts: a file of flights, chunk by chunk, {% if cookiecutter.upsert != "none" %}into a table{% else %}into stored summaries{% endif %}."""
+
+import re
+from pathlib import Path
+from typing import TypedDict, get_type_hints
+
+from prefect import flow, unmapped
+from prefect.artifacts import create_table_artifact
+from prefect.futures import as_completed
+from prefect.runtime import flow_run
+
+{% if cookiecutter.checkpoint != "none" -%}
+from .checkpoints import Checkpoint
+{% endif -%}
+from .durable import durable_task
+from .flights import Chunk, check, opened
+from .progress import progress
+from .rejects import collect_rejects, set_aside
+from .runners import task_runner
+from .runs import alive
+from .settings import settings
+{%- if cookiecutter.upsert != "none" %}
+from .tables import create, {% if cookiecutter.cache_key != "none" %}epoch, {% endif %}flights
+from .upsert import database, upsert
+{%- endif %}
+
+
+class ChunkReport(TypedDict):
+    """What became of the records of one chunk, as counts."""
+
+    chunk: str
+    read: int
+    rejected: int
+{%- if cookiecutter.upsert != "none" %}
+    inserted: int
+    updated: int
+    unchanged: int
+    repeated: int
+    """Records whose key stands again further down in the chunk, where the last one wins."""
+{%- else %}
+    flights: int
+    cancelled: int
+{%- endif %}
+
+
+COUNTS = tuple(name for name, kind in get_type_hints(ChunkReport).items() if kind is int)
+
+
+class RunReport(TypedDict):
+    """What a run found and did."""
+
+    job: str
+    chunks: int
+    """Chunks of the source."""
+    found: int
+    """Those that were done before{% if cookiecutter.checkpoint != "none" %}, or by another process meanwhile{% endif %}."""
+    done: int
+    """Those that this run did."""
+    totals: dict[str, int]
+    """The sums of the reports of the chunks that this run did."""
+    rejected: int
+    """Records of the source that were set aside, by this run or before."""
+    rejects_file: str | None
+
+
+class ChunksFailedError(Exception):
+    """Some chunks could not be done. The others are; a new run does the rest."""
+
+
+@durable_task(version="1")
+def load_chunk(chunk: Chunk, job: str{% if cookiecutter.upsert != "none" and cookiecutter.cache_key != "none" %}, epoch: str{% endif %}) -> ChunkReport{% if cookiecutter.checkpoint != "none" %} | None{% endif %}:
+    """{% if cookiecutter.upsert != "none" %}Write a chunk to the table{% else %}Count a chunk{% endif %}: compute first, {% if cookiecutter.checkpoint != "none" %}then one short step{% elif cookiecutter.upsert != "none" %}then one short transaction{% else %}then leave the result to be stored{% endif %}.
+
+    Args:
+        chunk: as `flights.opened` found it.
+        job: the name under which the work is known.
+{%- if cookiecutter.upsert != "none" and cookiecutter.cache_key != "none" %}
+        epoch: which filling of the database; not used here, but part of the cache key.
+{%- endif %}
+{%- if cookiecutter.checkpoint != "none" %}
+
+    Returns:
+        The counts, or None where another process has done the chunk meanwhile.
+{%- endif %}
+    """
+    rows, rejects = check(chunk)
+    set_aside(job, chunk, rejects)
+{%- if cookiecutter.checkpoint != "none" %}
+    with Checkpoint(job).step(chunk.key) as connection:
+        if connection is None:
+            return None
+        written = upsert(connection, flights, rows)
+{%- elif cookiecutter.upsert != "none" %}
+    with database().begin() as connection:
+        written = upsert(connection, flights, rows)
+{%- endif %}
+    return ChunkReport(
+        chunk=chunk.label,
+        read=len(rows) + len(rejects),
+        rejected=len(rejects),
+{%- if cookiecutter.upsert != "none" %}
+        inserted=written.inserted,
+        updated=written.updated,
+        unchanged=written.unchanged,
+        repeated=len(rows) - written.inserted - written.updated - written.unchanged,
+{%- else %}
+        flights=len(rows),
+        cancelled=sum(row["dep_time"] is None for row in rows),
+{%- endif %}
+    )
+
+
+@flow(name="{{ cookiecutter.project_slug }}", task_runner=task_runner())
+def load_flights(source: Path | None = None, job: str | None = None, chunk_days: int | None = None) -> RunReport:
+    """Load a file of flights. Run it again after anything: what is done stays done.
+
+    Args:
+        source: CSV, plain or gzip; the setting `source` unless given.
+        job: the name of this work, of letters, digits, `.`, `_` and `-`; the file's name without its endings unless
+            given. What is done is known by job and content, so a corrected file has only its corrected days loaded.
+        chunk_days: days in a chunk; the setting `chunk_days` unless given.
+
+    Raises:
+        SourceError: the source cannot be used; nothing was written.
+        ValueError: `job` is not a name.
+        ChunksFailedError: some chunks failed, after their retries; the others are done.
+    """
+    source = source or settings.source
+    job = job_name(source, job)
+    with (
+        alive(flow_run.id),
+        opened(source, chunk_days or settings.chunk_days) as chunks,
+    ):
+        return _load(job, chunks)
+
+
+def job_name(source: Path, job: str | None = None) -> str:
+    """Return the job's name, which the source's name stands in for.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    name = job or source.name.split(".")[0]
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise ValueError(f"{name!r} is not a job's name: use up to 100 letters, digits, dots, dashes and underscores")
+    return name
+
+
+def _load(job: str, chunks: list[Chunk]) -> RunReport:
+{%- if cookiecutter.upsert != "none" %}
+    create(database())
+{%- endif %}
+{%- if cookiecutter.checkpoint != "none" %}
+    remaining = set(Checkpoint(job).remaining(chunk.key for chunk in chunks))
+    todo = [chunk for chunk in chunks if chunk.key in remaining]
+{%- else %}
+    todo = chunks
+{%- endif %}
+    reports: list[ChunkReport] = []
+    failures: list[str] = []
+    with progress(job, len(chunks), len(chunks) - len(todo)) as advance:
+        futures = load_chunk.map(todo, job=unmapped(job){% if cookiecutter.upsert != "none" and cookiecutter.cache_key != "none" %}, epoch=unmapped(epoch(database())){% endif %})
+        for future in as_completed(futures):
+            report = future.result(raise_on_failure=False)
+            if future.state.is_failed() or future.state.is_crashed():
+                failures.append(str(report))
+            elif report{% if cookiecutter.checkpoint != "none" %} is not None{% endif %} and future.state.name != "Cached":
+                reports.append(report)
+            advance()
+    if failures:
+        raise ChunksFailedError(
+            f"{len(failures)} of {len(chunks)} chunks failed, the first with: {failures[0]}."
+            " The others are done; run again for the rest"
+        )
+    rejected, rejects_file = collect_rejects(job, chunks)
+    reports.sort(key=lambda report: report["chunk"])
+    totals = dict.fromkeys(COUNTS, 0)
+    for report in reports:
+        for name in COUNTS:
+            totals[name] += report[name]  # type: ignore[literal-required]
+    create_table_artifact(
+        [dict(report) for report in [{"chunk": "all", **totals}, *reports]],
+        key="load",
+        description=f"{job}: {len(reports)} chunks done now, {len(chunks) - len(reports)} found done",
+    )
+    return RunReport(
+        job=job,
+        chunks=len(chunks),
+        found=len(chunks) - len(reports),
+        done=len(reports),
+        totals=totals,
+        rejected=rejected,
+        rejects_file=str(rejects_file) if rejects_file else None,
+    )

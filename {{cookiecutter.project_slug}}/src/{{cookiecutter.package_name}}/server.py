@@ -1,0 +1,102 @@
+"""A Prefect server for the length of one command, for those who run none.
+
+Prefect starts one itself where no API is set, but that one lives on after a killed run and prints the errors of its own
+shutdown over the run's output. This one ends with its parent, however the parent ends, and writes to a log.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from .settings import settings
+
+START_TIMEOUT = 180.0
+"""Seconds; the first start on a machine makes Prefect's own database."""
+
+
+class ServerError(Exception):
+    """No Prefect server can be had. The message says which one was tried and what to do."""
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Yield the URL of the Prefect API that is set, or else of a temporary server, which stops when the context ends.
+
+    Raises:
+        ServerError: the API that is set does not answer, or the temporary server does not start.
+    """
+    if url := PREFECT_API_URL.value():
+        if not _answers(url):
+            raise ServerError(f"no Prefect server answers at PREFECT_API_URL={url}; start it, or unset the variable")
+        yield url
+        return
+    settings.home.mkdir(parents=True, exist_ok=True)
+    log = settings.home / "server.log"
+    command = [sys.executable, "-m", __name__]
+    pipe = subprocess.PIPE
+    with (
+        log.open("ab") as errors,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True) as process,  # noqa: S603
+    ):
+        try:
+            port = next(iter(process.stdout or ()), "").strip()
+            url = f"http://127.0.0.1:{port}/api"
+            deadline = time.monotonic() + START_TIMEOUT
+            while not (port and _answers(url)):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise ServerError(f"the temporary Prefect server did not start; {log} says why")
+                time.sleep(0.1)
+            with temporary_settings({PREFECT_API_URL: url}):
+                yield url
+                # What Prefect still has to tell the server, which it would otherwise try for a minute to reach again.
+                APILogWorker.drain_all(timeout=10)
+                EventsWorker.drain_all(timeout=10)
+        finally:
+            if process.stdin:
+                process.stdin.close()
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=5).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _serve() -> None:
+    """Serve Prefect's API on a free port, named on standard output, until standard input ends."""
+    import uvicorn
+
+    os.environ |= {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
+    from prefect.server.api.server import create_app
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    server = uvicorn.Server(uvicorn.Config(create_app(), log_level="error", lifespan="on"))
+
+    def stop_with_parent() -> None:
+        sys.stdin.read()
+        server.should_exit = True
+        time.sleep(10)
+        os._exit(0)
+
+    threading.Thread(target=stop_with_parent, daemon=True).start()
+    server.run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    _serve()

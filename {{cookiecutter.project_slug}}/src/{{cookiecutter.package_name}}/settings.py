@@ -1,0 +1,78 @@
+"""Every setting of the project, read from the environment and from `.env` beside `pyproject.toml`.
+
+Paths are absolute, so that a run started in another folder finds the same results{% if cookiecutter.upsert != "none" %} and the same database{% endif %}.
+A misspelt or invalid variable is an error: a setting that is ignored in silence is worse than one that is missing.
+"""
+
+import os
+{%- if cookiecutter.cache_key != "none" or cookiecutter.retry_policy != "none" %}
+from datetime import timedelta
+{%- endif %}
+from pathlib import Path
+from typing import Any, Self
+
+from dotenv import dotenv_values
+from pydantic import Field, {% if cookiecutter.upsert != "none" %}SecretStr, {% endif %}model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "{{ cookiecutter.package_name | upper }}_"
+ROOT = Path(__file__).resolve().parents[2]
+"""The project's folder when it is installed from its sources, as `make setup` and the deployment do."""
+
+
+class Settings(BaseSettings):
+    """In the environment a name is upper case, after `PREFIX`; a duration is ISO 8601 (`P30D`, `PT5M`)."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ROOT / ".env", extra="ignore", frozen=True)
+
+    home: Path = ROOT / "var"
+    """Where everything that a run leaves behind is kept."""
+    source: Path = ROOT / "data" / "flights.csv"
+    """The file that `run` loads when it is given none."""
+    chunk_days: int = Field(default=1, ge=1, le=366)
+    """Days of flights in a chunk: one task, one step."""
+    workers: int = Field(default=4, ge=1, le=64)
+    """Chunks loaded at a time."""
+    results_dir: Path = Path("results")
+    """Where finished tasks keep their results; relative to `home`."""
+{%- if cookiecutter.cache_key != "none" %}
+    cache_expiration: timedelta | None = timedelta(days=30)
+    """How long a finished task is not run again for the same inputs; empty: for ever."""
+{%- endif %}
+{%- if cookiecutter.retry_policy != "none" %}
+    retries: int = Field(default=4, ge=1, le=50)
+    """How often a task is tried again after a transient error."""
+    retry_base: timedelta = timedelta(seconds=1)
+    """The delay before the first retry; each further one doubles it."""
+    retry_cap: timedelta = timedelta(minutes=5)
+    """No delay is longer than this, jitter aside."""
+    retry_jitter: float = Field(default=0.5, gt=0, le=1)
+    """By what part of itself a delay may be longer: 0.5 is up to one and a half times."""
+{%- endif %}
+{%- if cookiecutter.upsert != "none" %}
+    database_url: SecretStr = SecretStr("")
+    """An SQLAlchemy URL; empty: the SQLite file `<home>/flights.db`."""
+{%- endif %}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, values: dict[str, Any]) -> dict[str, Any]:
+        names = {*os.environ, *dotenv_values(ROOT / ".env")}
+        given = {name.upper() for name in names if name.upper().startswith(PREFIX)}
+        known = {PREFIX + name.upper() for name in cls.model_fields}
+        if unknown := sorted(given - known):
+            raise ValueError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        return values
+
+    @model_validator(mode="after")
+    def _make_absolute(self) -> Self:
+        home = ROOT / self.home.expanduser()
+        self.__dict__.update(
+            home=home,
+            source=ROOT / self.source.expanduser(),
+            results_dir=home / self.results_dir.expanduser(),
+        )
+        return self
+
+
+settings = Settings()
