@@ -16,7 +16,7 @@ FOLDERS = {
     "upsert": [f"{PACKAGE}/upsert", "tests/test_upsert"],
     "checkpoint": [f"{PACKAGE}/checkpoints", "tests/test_checkpoints"],
     "task_runner": [f"{PACKAGE}/runners", "tests/test_runners"],
-    "deployment": ["deployment"],
+    "deployment": ["deployment", "tests/test_deployment"],
     "ci": ["ci"],
     "license": ["LICENSE"],
 }

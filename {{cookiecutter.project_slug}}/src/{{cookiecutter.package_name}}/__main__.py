@@ -159,7 +159,7 @@ def main() -> None:
             print(f"setting {'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}", file=sys.stderr)
         sys.exit(2)
     try:
-        app(exit_on_error=False)
+        app(sys.argv[1:], exit_on_error=False)
     except (CycloptsError, ServerError) as error:
         sys.exit(_complain(error))
 

@@ -172,7 +172,8 @@ def _scan(source: Path, path: Path, file: BinaryIO, days_per_chunk: int) -> list
     for number, line in enumerate(file, 2):
         if not line.isascii():
             _check_utf8(source, number, line)
-        if day is None or not line.startswith(day):
+        # A blank line belongs to the chunk that it stands in.
+        if (day is None or not line.startswith(day)) and line.strip():
             close_span()
             start, first = offset, number
             label, day = _day(line, days_per_chunk)

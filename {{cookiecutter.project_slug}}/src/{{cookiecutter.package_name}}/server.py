@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 from prefect.events.worker import EventsWorker
@@ -29,8 +30,11 @@ class ServerError(Exception):
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def server(log: Path = settings.home / "server.log") -> Iterator[str]:
     """Yield the URL of the Prefect API that is set, or else of a temporary server, which stops when the context ends.
+
+    Args:
+        log: where the temporary server's own messages go.
 
     Raises:
         ServerError: the API that is set does not answer, or the temporary server does not start.
@@ -40,8 +44,7 @@ def server() -> Iterator[str]:
             raise ServerError(f"no Prefect server answers at PREFECT_API_URL={url}; start it, or unset the variable")
         yield url
         return
-    settings.home.mkdir(parents=True, exist_ok=True)
-    log = settings.home / "server.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", __name__]
     pipe = subprocess.PIPE
     with (

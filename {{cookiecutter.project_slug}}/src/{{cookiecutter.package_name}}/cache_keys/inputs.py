@@ -22,7 +22,7 @@ def cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     """
     task = context.task
     name = f"{task.fn.__module__}.{task.fn.__qualname__}"
-    text = canonical([name, task.version, parameters])
+    text = canonical([name, task.version]) + canonical(parameters, "parameters")
     return hashlib.sha256(text.encode()).hexdigest()
 
 

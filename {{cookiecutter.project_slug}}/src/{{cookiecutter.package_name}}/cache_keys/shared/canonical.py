@@ -13,15 +13,19 @@ from uuid import UUID
 from pydantic import BaseModel
 
 
-def canonical(value: Any) -> str:
+def canonical(value: Any, name: str = "value") -> str:
     """Return `value` as JSON with sorted keys.
 
     Fields of a dataclass that do not compare are left out: they are not part of what the object is.
 
+    Args:
+        value: plain data, dates, paths, enums, dataclasses, pydantic models, and containers of them.
+        name: what the value is called in an error.
+
     Raises:
         TypeError: some part of the value has no stable form; the message names the path to it.
     """
-    return json.dumps(_stable(value, "value"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(_stable(value, name), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _stable(value: Any, path: str) -> Any:
@@ -40,7 +44,7 @@ def _stable(value: Any, path: str) -> Any:
         case list() | tuple():
             return [_stable(item, f"{path}[{index}]") for index, item in enumerate(value)]
         case Set():
-            return {"set": sorted(canonical(item) for item in value)}
+            return {"set": sorted(canonical(item, path) for item in value)}
         case datetime() | date() | time():
             return {_name(value): value.isoformat()}
         case timedelta() | Decimal() | UUID():

@@ -1,0 +1,108 @@
+"""A process that does steps until it is killed, for the tests of checkpoints.
+
+The effect counts, `n = n + 1` in two statements, so that a step that is lost, doubled or half done shows.
+"""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, Integer, String, Table, event, insert, select, update
+
+from {{ cookiecutter.package_name }}.checkpoints import Checkpoint, steps
+from {{ cookiecutter.package_name }}.tables import create, metadata
+from {{ cookiecutter.package_name }}.upsert import database
+
+HALVES = (0, 1)
+POINTS = (
+    "before the claim",
+    "claimed",
+    "half of the effect",
+    "effect before mark",
+    "marked before commit",
+    "committed",
+)
+"""Where a process can be killed, in the order of a step."""
+
+counts = Table(
+    "counts",
+    metadata,
+    Column("step", String(20), primary_key=True),
+    Column("half", Integer, primary_key=True),
+    Column("n", Integer, nullable=False),
+)
+
+
+class TwoTransactions(Checkpoint):
+    """The mutant: the effect commits, then the mark does."""
+
+    @contextmanager
+    def step(self, key: str) -> Iterator[Connection | None]:
+        with database().begin() as connection:
+            done = connection.scalar(select(steps.c.step).where(steps.c.job == self.job, steps.c.step == key))
+            yield None if done else connection
+        if not done:
+            with database().begin() as connection:
+                connection.execute(insert(steps).values(job=self.job, step=key, done_at=datetime.now(UTC)))
+
+
+def prepare(keys: list[str]) -> None:
+    """Make the tables, with a count of 0 for each half of each step."""
+    create(database())
+    with database().begin() as connection:
+        connection.execute(insert(counts), [{"step": key, "half": half, "n": 0} for key in keys for half in HALVES])
+
+
+def killer(point: str | None, hit: int) -> Callable[[str], None]:
+    """What a process calls at each point; it dies the so many-th time that it comes to the given one."""
+    hits = 0
+
+    def at(here: str) -> None:
+        nonlocal hits
+        hits += here == point
+        if here == point and hits == hit:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    engine = database()
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def before(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("INSERT INTO steps"):
+            at("before the claim")
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def after(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("INSERT INTO steps"):
+            at("claimed")
+
+    @event.listens_for(engine, "commit")
+    def commit(_connection: Any) -> None:
+        at("marked before commit")
+
+    return at
+
+
+def work(checkpoint: Checkpoint, keys: list[str], point: str | None = None, hit: int = 1, pause: float = 0) -> None:
+    """Do all steps that are not done, in an order of this process's own, and die at the given point."""
+    database.cache_clear()
+    remaining = checkpoint.remaining(keys)
+    at = killer(point, hit)
+    for key in random.Random(os.getpid()).sample(remaining, len(remaining)):
+        time.sleep(pause)
+        with checkpoint.step(key) as connection:
+            if connection is None:
+                continue
+            add(connection, key, 0)
+            at("half of the effect")
+            add(connection, key, 1)
+            at("effect before mark")
+        at("committed")
+
+
+def add(connection: Connection, key: str, half: int) -> None:
+    connection.execute(update(counts).where(counts.c.step == key, counts.c.half == half).values(n=counts.c.n + 1))

@@ -1,0 +1,200 @@
+"""The flow: what it loads, what it leaves alone, and what is left of it after SIGKILL."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from prefect import get_client
+{%- if cookiecutter.upsert != "none" %}
+from sqlalchemy import select
+{%- endif %}
+
+from {{ cookiecutter.package_name }}.flows import RunReport, load_flights
+from {{ cookiecutter.package_name }}.resume import resume_dead_runs
+from {{ cookiecutter.package_name }}.runs import alive, dead
+from {{ cookiecutter.package_name }}.settings import settings
+{%- if cookiecutter.upsert != "none" %}
+from {{ cookiecutter.package_name }}.tables import flights
+from {{ cookiecutter.package_name }}.upsert import database
+{%- endif %}
+
+from source import days, {% if cookiecutter.upsert != "none" %}keys, {% endif %}record, write
+
+pytestmark = pytest.mark.usefixtures("api")
+
+
+def run(path: Path, job: str | None = None, chunk_days: int | None = None) -> RunReport:
+    report: RunReport = load_flights(path, job, chunk_days)
+    return report
+{%- if cookiecutter.upsert != "none" %}
+
+
+def table() -> dict[tuple[str, int, str], int | None]:
+    """The departure delay of each flight in the table, by key."""
+    columns = (flights.c.carrier, flights.c.flight, flights.c.time_hour, flights.c.dep_delay)
+    with database().connect() as connection:
+        return {
+            (carrier, number, f"{hour:%Y-%m-%dT%H:%M:%SZ}"): delay
+            for carrier, number, hour, delay in connection.execute(select(*columns))
+        }
+{%- endif %}
+
+
+def test_sample_is_loaded_whole() -> None:
+    report = run(settings.source)
+    assert (report["job"], report["chunks"], report["found"], report["done"]) == ("flights", 31, 0, 31)
+{%- if cookiecutter.upsert != "none" %}
+    assert report["totals"] == {
+        "read": 2001,
+        "rejected": 0,
+        "inserted": 2001,
+        "updated": 0,
+        "unchanged": 0,
+        "repeated": 0,
+    }
+    assert set(table()) == keys(settings.source)
+{%- else %}
+    assert report["totals"] == {"read": 2001, "rejected": 0, "flights": 2001, "cancelled": 40}
+{%- endif %}
+
+
+def test_second_run_{% if cookiecutter.cache_key != "none" or cookiecutter.checkpoint != "none" %}does_nothing{% else %}does_all_again_with_the_same_outcome{% endif %}(tmp_path: Path) -> None:
+    path = days(tmp_path / "f.csv", 5)
+    run(path)
+    report = run(path)
+{%- if cookiecutter.cache_key != "none" or cookiecutter.checkpoint != "none" %}
+    assert (report["found"], report["done"]) == (5, 0)
+{%- else %}
+    assert (report["found"], report["done"]) == (0, 5)
+{%- endif %}
+{%- if cookiecutter.upsert != "none" %}
+    assert report["totals"]["inserted"] == report["totals"]["updated"] == 0
+    assert set(table()) == keys(path)
+
+
+def test_later_file_corrects_rows(tmp_path: Path) -> None:
+    run(write(tmp_path / "f.csv", record(1, 1), record(1, 2), record(2, 1), record(3, 1)))
+    later = write(tmp_path / "g.csv", record(1, 1, dep_delay=99), record(1, 2), record(2, 1), record(4, 1))
+    totals = run(later, job="f")["totals"]
+    assert (totals["inserted"], totals["updated"]) == (1, 1)
+    delays = table()
+    assert len(delays) == 5
+    assert delays["UA", 1, "2013-01-01T10:00:00Z"] == 99
+    assert delays["UA", 2, "2013-01-01T10:00:00Z"] == 2
+
+
+def test_every_record_is_accounted_for(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.csv", record(1, 1, dep_delay=1), record(1, 2), "nonsense", record(1, 1, dep_delay=5))
+    totals = run(path)["totals"]
+    assert totals == {"read": 4, "rejected": 1, "inserted": 2, "updated": 0, "unchanged": 0, "repeated": 1}
+    assert table()["UA", 1, "2013-01-01T10:00:00Z"] == 5, "the last record of a key wins"
+
+
+def test_database_made_anew_is_filled_again(tmp_path: Path) -> None:
+    path = days(tmp_path / "f.csv", 3)
+    run(path)
+    database().dispose()
+    for file in settings.home.glob("flights.db*"):
+        file.unlink()
+    assert run(path)["done"] == 3, "stored results of the old database are not rows of this one"
+    assert set(table()) == keys(path)
+{%- endif %}
+
+
+def test_jobs_do_not_see_each_other(tmp_path: Path) -> None:
+    path = days(tmp_path / "f.csv", 3)
+    run(path, job="one")
+    assert run(path, job="two")["done"] == 3
+
+
+def test_rejects_are_kept_with_line_and_reason_over_runs(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.csv", record(1, 1), record(1, 2, distance=-1), record(2, 1), "nonsense")
+    run(path)
+    report = run(path)
+    assert report["rejected"] == 2
+    with Path(str(report["rejects_file"])).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["line"], row["record"]) for row in rows] == [("3", record(1, 2, distance=-1)), ("5", "nonsense")]
+    corrected = run(write(path, record(1, 1), record(1, 2), record(2, 1)))
+    assert (corrected["rejected"], corrected["rejects_file"]) == (0, None)
+
+
+def test_larger_chunks_load_the_same(tmp_path: Path) -> None:
+    path = days(tmp_path / "f.csv", 20)
+    report = run(path, chunk_days=10)
+    assert report["chunks"] <= 3
+    assert report["totals"]["read"] == 60
+
+
+def test_run_leaves_progress_and_a_table_in_the_ui(tmp_path: Path) -> None:
+    state = load_flights(days(tmp_path / "f.csv", 2), return_state=True)
+    with get_client(sync_client=True) as client:
+        response = client.request(
+            "POST",
+            "/artifacts/filter",
+            json={"artifacts": {"flow_run_id": {"any_": [str(state.state_details.flow_run_id)]}}},
+        )
+    artifacts = {artifact["key"]: artifact for artifact in response.json()}
+    assert artifacts["progress"]["data"] == 100
+    table = json.loads(artifacts["load"]["data"])
+    assert [row["chunk"] for row in table] == ["all", "2013-01-01", "2013-01-02"]
+    assert table[0]["read"] == 6
+
+
+def test_no_mark_is_left_by_runs_that_end_by_themselves(tmp_path: Path) -> None:
+    run(days(tmp_path / "f.csv", 1))
+    assert load_flights(tmp_path / "missing.csv", return_state=True).is_failed()
+    assert dead() == []
+    with alive("00000000-0000-0000-0000-000000000000"):
+        assert dead() == []
+
+
+def killed_half_way(path: Path) -> None:
+    """Load a source in a process of its own, and kill that when some chunks are done and others are not."""
+    command = [sys.executable, "-m", "{{ cookiecutter.package_name }}", "run", str(path)]
+    process = subprocess.Popen(command)
+    while process.poll() is None and len(list(settings.results_dir.glob("*"))) < 20:
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+
+
+def test_killed_run_is_finished_by_a_new_one(tmp_path: Path) -> None:
+    path = days(tmp_path / "f.csv", 150)
+    killed_half_way(path)
+    report = run(path)
+{%- if cookiecutter.cache_key != "none" or cookiecutter.checkpoint != "none" %}
+    assert 15 <= report["found"] < 150
+    assert report["done"] == 150 - report["found"]
+{%- else %}
+    assert report["done"] == 150
+{%- endif %}
+{%- if cookiecutter.upsert != "none" %}
+    assert set(table()) == keys(path)
+{%- endif %}
+
+
+def test_killed_run_is_resumed(tmp_path: Path) -> None:
+    path = days(tmp_path / "f.csv", 150)
+    killed_half_way(path)
+    (flow_run_id,) = dead()
+    assert state_of(flow_run_id) == "Running", "Prefect does not know that the process is gone"
+    reports: list[RunReport] = []
+    assert resume_dead_runs(reports.append)
+    assert [report["chunks"] for report in reports] == [150]
+    assert state_of(flow_run_id) == "Completed"
+    assert dead() == []
+{%- if cookiecutter.upsert != "none" %}
+    assert set(table()) == keys(path)
+{%- endif %}
+
+
+def state_of(flow_run_id: UUID) -> str | None:
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(flow_run_id).state_name

@@ -1,0 +1,126 @@
+"""The command line: what it says, its exit codes, and what it leaves behind."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from {{ cookiecutter.package_name }}.__main__ import main
+from {{ cookiecutter.package_name }}.settings import settings
+
+from source import BROKEN, broken, days, write
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the command line in this process and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["flights", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    return int(exit_.value.code or 0)
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_unusable_source_is_one_line_exit_code_2_and_nothing_written(
+    kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = broken(tmp_path / "source", kind)
+    settings.home.rmdir()
+    assert call(monkeypatch, "run", str(path)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert BROKEN[kind] in err
+    assert not settings.home.exists()
+    settings.home.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--chunk-days", "0"], "--chunk-days must be at least 1"),
+        (["run", "--chunk-days", "x"], "Invalid value"),
+        (["run", "--job", "../escape"], "not a job's name"),
+        (["run", "--nonsense"], "Unknown option"),
+        (["nonsense"], "Unknown command"),
+    ],
+)
+def test_wrong_arguments_are_refused(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not list(settings.home.iterdir())
+
+
+def test_setup_may_be_repeated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "setup") == call(monkeypatch, "setup") == 0
+    assert f"results are kept in {settings.results_dir}" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("api")
+def test_run_says_what_it_found_and_did(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = days(tmp_path / "week.csv", 7)
+    with path.open("a") as file:
+        file.write("nonsense\n")
+    assert call(monkeypatch, "run", str(path)) == 0
+    out, err = capsys.readouterr()
+    assert "week: 8 chunks, 0 found done, 8 done now" in out
+    assert "22 read, 1 rejected" in out
+    assert f"1 bad records are in {settings.home / 'rejects' / 'week.csv'}" in out
+    assert err == "", "no bar where there is no terminal, and no log"
+{%- if cookiecutter.cache_key != "none" or cookiecutter.checkpoint != "none" %}
+    assert call(monkeypatch, "run", str(path)) == 0
+    assert "week: 8 chunks, 8 found done, 0 done now" in capsys.readouterr().out
+{%- endif %}
+{%- if cookiecutter.checkpoint != "none" %}
+    assert call(monkeypatch, "status") == 0
+    assert capsys.readouterr().out == "week: 8 of 8 chunks done\nno run was killed\n"
+{%- endif %}
+
+
+@pytest.mark.usefixtures("api")
+def test_failed_chunk_is_exit_code_1_and_the_others_are_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from {{ cookiecutter.package_name }} import flows
+
+    def fail_once(chunk: flows.Chunk) -> object:
+        if chunk.label == "2013-01-02":
+            raise ValueError("bad luck")
+        return check(chunk)
+
+    check = flows.check
+    path = days(tmp_path / "week.csv", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(flows, "check", fail_once)
+        assert call(monkeypatch, "run", str(path)) == 1
+    assert "1 of 3 chunks failed, the first with: bad luck." in capsys.readouterr().err
+    assert call(monkeypatch, "run", str(path)) == 0
+{%- if cookiecutter.cache_key != "none" or cookiecutter.checkpoint != "none" %}
+    assert "week: 3 chunks, 2 found done, 1 done now" in capsys.readouterr().out
+{%- else %}
+    assert "week: 3 chunks, 0 found done, 3 done now" in capsys.readouterr().out
+{%- endif %}
+
+
+@pytest.mark.usefixtures("api")
+def test_nothing_to_resume_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert call(monkeypatch, "run", str(write(tmp_path / "none.csv"))) == 0
+    assert call(monkeypatch, "resume") == 0
+    assert "Nothing to resume" in capsys.readouterr().out
+
+
+def test_unreachable_server_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert call(monkeypatch, "run") == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "no Prefect server answers at PREFECT_API_URL=http://127.0.0.1:9/api" in err

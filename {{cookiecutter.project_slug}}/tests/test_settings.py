@@ -1,0 +1,37 @@
+"""Settings: from the environment, absolute, and refused when wrong."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from {{ cookiecutter.package_name }}.settings import PREFIX, ROOT, Settings
+
+
+def test_paths_do_not_depend_on_the_current_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(f"{PREFIX}HOME", "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    settings = Settings()
+    assert settings.home == ROOT / "elsewhere"
+    assert settings.results_dir == ROOT / "elsewhere" / "results"
+    assert settings.source.is_absolute()
+
+
+def test_misspelt_setting_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX}CHUNK_DAYZ", "2")
+    with pytest.raises(ValidationError, match=f"unknown setting {PREFIX}CHUNK_DAYZ"):
+        Settings()
+
+
+@pytest.mark.parametrize(("name", "value"), [("CHUNK_DAYS", "0"), ("CHUNK_DAYS", "x"), ("WORKERS", "-1")])
+def test_value_out_of_range_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(PREFIX + name, value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+{%- if cookiecutter.upsert != "none" %}
+
+
+def test_password_in_the_database_url_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", "sqlite:///hunter2.db")
+    assert "hunter2" not in repr(Settings())
+{%- endif %}
