@@ -1,0 +1,47 @@
+# What this template does, from a bare machine with python3 (3.11 or later, with venv), make and git.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench pins clean
+
+PYTHON ?= python3
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+BIN := .venv/bin
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.uv/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "python3 is missing or older than 3.11" >&2; exit 2; }
+	@$(PYTHON) -m venv .uv 2>/dev/null || { echo "python3 has no venv (on Debian: apt-get install python3-venv)" >&2; exit 2; }
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+
+.venv/.ready: requirements.txt $(filter .uv/%,$(UV))
+	@$(UV) venv --quiet --clear --python $(PYTHON) .venv
+	@$(UV) pip install --quiet --python $(BIN)/python -r requirements.txt
+	@touch $@
+
+demo: $(filter .uv/%,$(UV)) ## make a project in .demo, kill its run in the middle, run it again, check the data
+	@$(UV) run --quiet --no-project --python $(PYTHON) --with cookiecutter==2.7.1 tools/demo.py
+
+test: .venv/.ready ## run all tests: the template's, and each variant's own
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+
+lint: .venv/.ready ## check the style of hooks, tests, tools and benchmarks
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+format: .venv/.ready ## put them in their style
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: .venv/.ready ## measure, as ratios within one run
+	@for script in load memory bake; do $(BIN)/python benchmarks/$$script.py || exit; done
+
+pins: $(filter .uv/%,$(UV)) ## raise the exact versions that the tests run with
+	@$(UV) pip compile --quiet --universal --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		--group dev --python-version 3.11 --output-file requirements.txt
+
+clean: ## remove the environment, the demo and the caches
+	@rm -rf .venv .uv .demo .pytest_cache .ruff_cache .mypy_cache .hypothesis
