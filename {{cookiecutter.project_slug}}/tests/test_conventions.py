@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prefect import Task
 {%- if cookiecutter.cache_key == "none" %}
-from prefect.cache_policies import NO_CACHE
+from prefect.cache_policies import DEFAULT
 {%- endif %}
 
 import {{ cookiecutter.package_name }}
@@ -49,7 +49,7 @@ def faults(task: Task[Any, Any]) -> list[str]:
 {%- if cookiecutter.cache_key != "none" %}
         "cache_key_fn": (task.cache_key_fn, cache_key),
 {%- else %}
-        "cache_policy": (task.cache_policy, NO_CACHE),
+        "cache_policy": (task.cache_policy, DEFAULT),
 {%- endif %}
 {%- if cookiecutter.retry_policy != "none" %}
         "retry_condition_fn": (task.retry_condition_fn, is_transient),

@@ -5,7 +5,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
 {%- if cookiecutter.cache_key == "none" %}
-from prefect.cache_policies import NO_CACHE
+from prefect.cache_policies import DEFAULT
 {%- endif %}
 
 {% if cookiecutter.cache_key != "none" -%}
@@ -27,7 +27,8 @@ POLICIES: dict[str, Any] = {
 {%- if cookiecutter.cache_key != "none" %}
     **CACHING,
 {%- else %}
-    "cache_policy": NO_CACHE,
+    # A retry of the same flow run finds its finished tasks; a new run does not.
+    "cache_policy": DEFAULT,
 {%- endif %}
 {%- if cookiecutter.retry_policy != "none" %}
     **RETRIES,

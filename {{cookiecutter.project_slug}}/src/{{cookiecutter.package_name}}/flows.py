@@ -20,7 +20,7 @@ from .runners import task_runner
 from .runs import alive
 from .settings import settings
 {%- if cookiecutter.upsert != "none" %}
-from .tables import create, {% if cookiecutter.cache_key != "none" %}epoch, {% endif %}flights
+from .tables import create, epoch, flights
 from .upsert import database, upsert
 {%- endif %}
 
@@ -68,14 +68,14 @@ class ChunksFailedError(Exception):
 
 
 @durable_task(version="1")
-def load_chunk(chunk: Chunk, job: str{% if cookiecutter.upsert != "none" and cookiecutter.cache_key != "none" %}, epoch: str{% endif %}) -> ChunkReport{% if cookiecutter.checkpoint != "none" %} | None{% endif %}:
+def load_chunk(chunk: Chunk, job: str{% if cookiecutter.upsert != "none" %}, epoch: str{% endif %}) -> ChunkReport{% if cookiecutter.checkpoint != "none" %} | None{% endif %}:
     """{% if cookiecutter.upsert != "none" %}Write a chunk to the table{% else %}Count a chunk{% endif %}: compute first, {% if cookiecutter.checkpoint != "none" %}then one short step{% elif cookiecutter.upsert != "none" %}then one short transaction{% else %}then leave the result to be stored{% endif %}.
 
     Args:
         chunk: as `flights.opened` found it.
         job: the name under which the work is known.
-{%- if cookiecutter.upsert != "none" and cookiecutter.cache_key != "none" %}
-        epoch: which filling of the database; not used here, but part of the cache key.
+{%- if cookiecutter.upsert != "none" %}
+        epoch: which filling of the database; not used here, but part of the key of the stored result.
 {%- endif %}
 {%- if cookiecutter.checkpoint != "none" %}
 
@@ -159,7 +159,7 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
     reports: list[ChunkReport] = []
     failures: list[str] = []
     with progress(job, len(chunks), len(chunks) - len(todo)) as advance:
-        futures = load_chunk.map(todo, job=unmapped(job){% if cookiecutter.upsert != "none" and cookiecutter.cache_key != "none" %}, epoch=unmapped(epoch(database())){% endif %})
+        futures = load_chunk.map(todo, job=unmapped(job){% if cookiecutter.upsert != "none" %}, epoch=unmapped(epoch(database())){% endif %})
         for future in as_completed(futures):
             report = future.result(raise_on_failure=False)
             if future.state.is_failed() or future.state.is_crashed():
