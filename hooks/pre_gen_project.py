@@ -10,11 +10,23 @@ import unicodedata
 # Data, never code: `tojson` leaves no quote, so that no answer can end this string.
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 
+# What the project and Prefect install: neither a distribution nor a package may have such a name.
 DEPENDENCIES = {
-    "cyclopts", "dotenv", "fastapi", "filelock", "httpx", "mypy", "prefect", "pydantic", "pydantic-settings",
-    "pytest", "python-dotenv", "rich", "ruff", "sqlalchemy", "time-machine", "uv", "uvicorn",
+    "aiosqlite", "alembic", "amplitude-analytics", "anyio", "apprise", "asgi-lifespan", "asyncpg", "cachetools",
+    "certifi", "click", "cloudpickle", "coolname", "cryptography", "cyclopts", "dateparser", "docker", "dotenv",
+    "exceptiongroup", "fastapi", "filelock", "fsspec", "graphviz", "griffe", "hatchling", "httpcore", "httpx",
+    "humanize", "jinja2", "jsonpatch", "jsonschema", "mypy", "mypyc", "numpy", "opentelemetry-api", "orjson",
+    "packaging", "pathspec", "pendulum", "pip", "pluggy", "pre-commit", "prefect", "prometheus-client", "py",
+    "pydantic", "pydantic-core", "pydantic-settings", "pydocket", "pytest", "pytest-timeout", "pytest-xdist",
+    "python-dateutil", "python-dotenv", "python-slugify", "pytz", "pyyaml", "readchar", "rich", "ruamel-yaml", "ruff",
+    "semver", "setuptools", "sniffio", "sqlalchemy", "starlette", "toml", "types-pyyaml", "typing-extensions", "uv",
+    "uvicorn", "websockets", "wheel", "whenever", "xdist", "yaml",
 }  # fmt: skip
 FOLDERS = {"data", "deployment", "src", "test", "tests", "var"}
+# Modules of the project's own tests, beside those whose names start with test_.
+TEST_MODULES = {"conftest", "crash", "source"}
+# Commands of a virtual environment, which the project's own command would replace.
+COMMANDS = {"activate", "deactivate", "pip", "pip3", "python", "python3"}
 RESERVED = {"aux", "con", "nul", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 
 # Answers that do not go together: what was answered, why not, and the answer that helps.
@@ -36,13 +48,16 @@ def refusals(answers: dict[str, str]) -> tuple[list[str], dict[str, str]]:
     for name, limit in (("project_name", 100), ("author_name", 100), ("description", 2000)):
         text = answers[name]
         clean = " ".join("".join(c if _visible(c) else " " for c in text).split())[:limit].strip()
+        # Letters, digits, punctuation or symbols: a joiner alone is nothing to read.
+        blank = not any(unicodedata.category(c)[0] in "LNPS" for c in clean)
         if len(text) > limit:
             reasons.append(f"{name} has {len(text)} characters; at most {limit} fit")
-        elif not text.strip():
-            reasons.append(f"{name} is empty")
-            clean = {"project_name": "My Project", "author_name": "Data Team"}.get(name, "A Prefect project.")
+        elif blank:
+            reasons.append(f"{name} has nothing to read: {text!r}")
         elif text != clean:
             reasons.append(f"{name} has control characters, or blanks that are doubled or at an end: {text!r}")
+        if blank:
+            clean = {"project_name": "My Project", "author_name": "Data Team"}.get(name, "A Prefect project.")
         better[name] = clean
 
     slug = answers["project_slug"]
@@ -81,6 +96,8 @@ def _slug_reason(slug: str) -> str:
         return f"has {len(slug)} characters; at most 50 leave room for paths on Windows"
     if slug in DEPENDENCIES:
         return "is the name of a package that the project needs"
+    if slug in COMMANDS:
+        return "is a command of every Python environment"
     if slug in RESERVED:
         return "is a name that Windows keeps for a device"
     return ""
@@ -97,6 +114,8 @@ def _package_reason(package: str) -> str:
         return "is a module of Python's standard library"
     if package.replace("_", "-") in DEPENDENCIES:
         return "is a package that the project needs"
+    if package in TEST_MODULES or package.startswith("test_"):
+        return "is the name of a module of the project's tests, or could be"
     if package in FOLDERS or package in RESERVED:
         return "is the name of a folder of the project, or one that Windows keeps"
     return ""
@@ -112,13 +131,18 @@ def _made_of(text: str, dash: str, limit: int) -> str:
     return name if not (_slug_reason if dash == "-" else _package_reason)(name) else f"my{dash}{name}"
 
 
+def _given(answer: str) -> str:
+    # Cookiecutter renders what it is given on the command line; a Jinja string stands for itself.
+    return answer if "{" not in answer else "{" * 2 + f" {json.dumps(answer, ensure_ascii=False)} " + "}" * 2
+
+
 def main() -> None:
     reasons, better = refusals(ANSWERS)
     if reasons:
         print("No project was made:", file=sys.stderr)
         for reason in reasons:
             print(f"  - {reason}", file=sys.stderr)
-        answers = " ".join(f"{name}={shlex.quote(answer)}" for name, answer in better.items())
+        answers = " ".join(f"{name}={shlex.quote(_given(answer))}" for name, answer in better.items())
         template = shlex.quote(ANSWERS.get("_template", "."))
         print(f"This would work:\n  cookiecutter {template} --no-input {answers}", file=sys.stderr)
         sys.exit(1)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from {{ cookiecutter.package_name }}.__main__ import main
+from {{ cookiecutter.package_name }}.flights import Chunk, check
 from {{ cookiecutter.package_name }}.settings import settings
 
 from source import BROKEN, broken, days, write
@@ -86,12 +87,11 @@ def test_failed_chunk_is_exit_code_1_and_the_others_are_kept(
 ) -> None:
     from {{ cookiecutter.package_name }} import flows
 
-    def fail_once(chunk: flows.Chunk) -> object:
+    def fail_once(chunk: Chunk) -> object:
         if chunk.label == "2013-01-02":
             raise ValueError("bad luck")
         return check(chunk)
 
-    check = flows.check
     path = days(tmp_path / "week.csv", 3)
     with monkeypatch.context() as patch:
         patch.setattr(flows, "check", fail_once)

@@ -19,8 +19,13 @@ def test_paths_do_not_depend_on_the_current_folder(monkeypatch: pytest.MonkeyPat
 
 def test_misspelt_setting_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{PREFIX}CHUNK_DAYZ", "2")
-    with pytest.raises(ValidationError, match=f"unknown setting {PREFIX}CHUNK_DAYZ"):
+    with pytest.raises(ValidationError, match=f"no setting {PREFIX}CHUNK_DAYZ; {PREFIX}CHUNK_DAYS may be meant"):
         Settings()
+
+
+def test_variable_of_somebody_else_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX}SERVICE_PORT", "80")
+    Settings()
 
 
 @pytest.mark.parametrize(("name", "value"), [("CHUNK_DAYS", "0"), ("CHUNK_DAYS", "x"), ("WORKERS", "-1")])

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 if TYPE_CHECKING:
     from .flows import RunReport
 
-app = App(name="{{ cookiecutter.package_name }}", help="Load flights so that a crash loses nothing and doubles nothing.")
+app = App(name=__package__, help="Load flights so that a crash loses nothing and doubles nothing.")
 
 
 @app.command

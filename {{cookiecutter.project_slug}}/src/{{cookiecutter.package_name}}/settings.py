@@ -2,12 +2,14 @@
 
 Paths are absolute, so that a run started in another folder finds the same results{% if cookiecutter.upsert != "none" %} and the same database{% endif %}.
 A misspelt or invalid variable is an error: a setting that is ignored in silence is worse than one that is missing.
+Other variables that happen to begin with `PREFIX` are none of this project's business.
 """
 
 import os
 {%- if cookiecutter.cache_key != "none" or cookiecutter.retry_policy != "none" %}
 from datetime import timedelta
 {%- endif %}
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,12 +58,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown(cls, values: dict[str, Any]) -> dict[str, Any]:
-        names = {*os.environ, *dotenv_values(ROOT / ".env")}
-        given = {name.upper() for name in names if name.upper().startswith(PREFIX)}
-        known = {PREFIX + name.upper() for name in cls.model_fields}
-        if unknown := sorted(given - known):
-            raise ValueError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    def _refuse_misspelt(cls, values: dict[str, Any]) -> dict[str, Any]:
+        known = [name.upper() for name in cls.model_fields]
+        for variable in map(str.upper, {*os.environ, *dotenv_values(ROOT / ".env")}):
+            name = variable.removeprefix(PREFIX)
+            if name != variable and name not in known and (meant := get_close_matches(name, known, 1, 0.8)):
+                raise ValueError(f"there is no setting {variable}; {PREFIX}{meant[0]} may be meant")
         return values
 
     @model_validator(mode="after")

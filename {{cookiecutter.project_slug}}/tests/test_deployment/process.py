@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from prefect import get_client
-from prefect.states import State
+from prefect.client.schemas.objects import State
 
 from {{ cookiecutter.package_name }}.settings import ROOT
 

@@ -97,7 +97,7 @@ def calls_of(errors: list[Exception]) -> int:
         if calls <= len(errors):
             raise errors[calls - 1]
 
-    quick = fragile.with_options(retry_delay_seconds=0, retry_jitter_factor=None)
+    quick = fragile.with_options(retry_delay_seconds=0, retry_jitter_factor=0)
 
     @flow
     def once() -> None:

@@ -6,13 +6,14 @@ nothing.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
     Connection,
+    Dialect,
     Engine,
     Table,
     bindparam,
@@ -93,19 +94,24 @@ def upsert(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any
     report = UpsertReport()
     statements = None
     while batch := list(islice(iterator, BATCH)):
-        statements = statements or _Statements(connection, table, tuple(batch[0]))
+        statements = statements or _Statements.compiled(connection.dialect, table, tuple(batch[0]))
         report += statements.run(connection, batch)
     return report
 
 
 class _Statements:
-    """The two statements for one table and one set of columns, compiled once and run on the driver.
+    """The two statements for one table and one set of columns, compiled once a process and run on the driver.
 
     SQLAlchemy writes the SQL, quotes the names and converts the values; its `execute` is passed by, for it costs twice
     the insert itself.
     """
 
-    def __init__(self, connection: Connection, table: Table, names: tuple[str, ...]) -> None:
+    @classmethod
+    @lru_cache(maxsize=100)
+    def compiled(cls, dialect: Dialect, table: Table, names: tuple[str, ...]) -> "_Statements":
+        return cls(dialect, table, names)
+
+    def __init__(self, dialect: Dialect, table: Table, names: tuple[str, ...]) -> None:
         key = [column.name for column in table.primary_key]
         if not key:
             raise ValueError(f"table {table.name} has no primary key to tell rows apart")
@@ -117,8 +123,8 @@ class _Statements:
         self.columns = set(names)
         self.key = key
         self.values = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
-        self.place = [names.index(name) for name in key]
-        dialect = connection.dialect
+        place = [names.index(name) for name in key]
+        self.key_of = itemgetter(*place) if len(place) > 1 else lambda row: (row[place[0]],)
         self.converters = [
             (place, convert)
             for place, name in enumerate(names)
@@ -146,17 +152,17 @@ class _Statements:
 
     def _rows(self, batch: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
         """The batch as tuples for the driver, one a key, the last one of each, sorted by key."""
-        by_key = {}
         for row in batch:
-            if row.keys() != self.columns:
+            # Nearly always in the same order too, which is cheaper to see.
+            if tuple(row) != self.names and row.keys() != self.columns:
                 raise ValueError(
                     f"a row has the columns {', '.join(map(str, row))}; the first one has {', '.join(self.names)}"
                 )
-            values = list(self.values(row))
-            for place, convert in self.converters:
-                values[place] = convert(values[place])
-            key = tuple(values[place] for place in self.place)
+        columns: list[Iterable[Any]] = list(zip(*map(self.values, batch), strict=True))
+        for place, convert in self.converters:
+            columns[place] = map(convert, columns[place])
+        by_key = {self.key_of(row): row for row in zip(*columns, strict=True)}
+        for key in by_key:
             if None in key:
-                raise ValueError(f"a row has no value in its key {', '.join(self.key)}: {dict(row)}")
-            by_key[key] = tuple(values)
+                raise ValueError(f"a row has no value in its key {', '.join(self.key)}: {key}")
         return [by_key[key] for key in sorted(by_key)]

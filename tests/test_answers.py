@@ -1,0 +1,212 @@
+"""Any answer is either refused with its reason, or right in every file: answers are data."""
+
+import json
+import os
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from conftest import Attempt, Bake
+from cookiecutter.cli import main as cookiecutter
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from variants import CHOICES, PROMPTS, ROOT, Answers, context, hook
+
+TEXTS = {"project_name": 100, "author_name": 100, "description": 2000}
+"""The answers of free text that are not names of files or packages, and how long they may be."""
+
+NAMES = {"project_slug": "flights", "package_name": "flights"}
+
+# A text starts with one of these, goes on with some of INSIDE, and ends with one of ENDS: few bakes try them all.
+STARTS = [
+    "- ", "+ ", "* ", "1. ", "1) ", "1986. ", "> ", "# ", "###### ", "=", "=== ", "--- ", "~~~ ", "``` ", "| ", "|",
+    "[x]: ", "[^1]: ", "! ", "!tag ", "&anchor ", "*alias ", "@at ", "% ", "? ", ": ", "\"", "'", "\"\"\" ", "\\",
+    "<div>", "<!-- ", "</p> ", "{", "{{ ", "$",
+]  # fmt: skip
+INSIDE = [
+    "O'Neil's", 'says "hello"', "'", '"', '"""', "'''", "\\", "C:\\new\\table\\", "\\u0041\\x41", "\\N{BEL}", "\\*",
+    "\\\\", "👩‍👩‍👧‍👦", "❤️", "🛫", "日本語", "Ünïcödé", "e\u0301", "\U0001d518", "C#", "a #comment", "a: b", "50%",
+    "%(name)s", "%s", "{0}", "{{ 7*7 }}", "{{ cookiecutter.license }}", "{% raw %}", "{% endraw %}", "{# gone? #}",
+    "}} {{", "{}", "${HOME}", "$HOME", "__import__('os').system('touch HERE')", "{{ ''.__class__.__mro__ }}",
+    "$(touch HERE)", "`touch HERE`", "`code`", "``", "*bold*", "**bold**", "_under_", "a_b_c",
+    "[link](https://example.com)", "[x]", "![image](x.png)", "<b>bold</b>", "<!-- x -->", "<https://example.com>",
+    "<me@example.com>", "&amp;", "&#65;", "a & b", "a | b", "~strike~", "~~strike~~", "- item", "2. item", "@at",
+    "[a, b]", "{a: b}", "a, b", "https://example.com/a_b_c", ":smile:", "#12", "me@example.com",
+]  # fmt: skip
+ENDS = [
+    "\\", '\\"', '"', "'", " #", "#", ":", " ##", "=", "\\\\", "`", "*", "_", "]", ">", "}}", "%}", "{{", "|", ".", "&",
+    "&lt;", '"""', " -",
+]  # fmt: skip
+# Whole texts that formats take for something other than text.
+WHOLE = [
+    "===",
+    "---",
+    "- ",
+    "1.",
+    "#",
+    "*",
+    "\\",
+    '"',
+    "'",
+    "yes",
+    "null",
+    "1e3",
+    "2024-01-01",
+    "~",
+    "x" * 100,
+    "*" * 90,
+]
+
+HARD = [
+    *WHOLE,
+    *(
+        f"{start}{INSIDE[2 * number % len(INSIDE)]} {INSIDE[(2 * number + 1) % len(INSIDE)]}{ENDS[number % len(ENDS)]}"
+        for number, start in enumerate(STARTS)
+    ),
+]
+
+BAD = ["a\nb", "a\tb", "a\x00b", "a\x1b[31mb", "a\u2028b", "a\u202eb", "a  b", " a", "a ", "", "x" * 2001]
+
+commonmark = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+
+
+def fits(answers: Answers) -> Answers:
+    """Take the blanks from the ends, and what is too long."""
+    return {prompt: " ".join(text.split())[: TEXTS[prompt]].strip() for prompt, text in answers.items()}
+
+
+def text_of(token: Token) -> str:
+    """The text of a heading or a paragraph, which is to have nothing but text."""
+    assert {child.type for child in token.children or []} == {"text"}, f"is not plain text: {token.content!r}"
+    return "".join(child.content for child in token.children or [])
+
+
+def check(project: Path, answers: Answers) -> None:
+    """Fail where an answer is not what was given, in any file that states it or may be broken by it."""
+    for path in sorted(path for path in project.rglob("*") if path.is_file()):
+        if path.suffix == ".py":
+            compile(path.read_bytes(), str(path), "exec")
+        elif path.suffix in {".yaml", ".yml"}:
+            yaml.safe_load(path.read_text(encoding="utf-8"))
+        elif path.suffix == ".json":
+            json.loads(path.read_text(encoding="utf-8"))
+        elif path.suffix == ".toml":
+            tomllib.loads(path.read_text(encoding="utf-8"))
+
+    written = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert written["name"] == project.name
+    assert written["description"] == answers["description"]
+    assert [author["name"] for author in written["authors"]] == [answers["author_name"]]
+
+    deployments = yaml.safe_load((project / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    assert {deployment["name"] for deployment in deployments} == {project.name}
+    assert {deployment.get("description", answers["description"]) for deployment in deployments} == {
+        answers["description"]
+    }
+
+    tokens = commonmark.parse((project / "README.md").read_text(encoding="utf-8"))
+    assert [token.tag for token in tokens if token.type.endswith("_open")][:2] == ["h1", "p"]
+    heading, paragraph, *_ = [token for token in tokens if token.type == "inline"]
+    assert text_of(heading) == answers["project_name"]
+    assert text_of(paragraph) == answers["description"]
+    assert (project / "LICENSE").is_file()
+
+
+@pytest.mark.parametrize("text", HARD, ids=ascii)
+def test_a_hard_text_is_right_everywhere(bake: Bake, text: str) -> None:
+    answers = fits(dict.fromkeys(TEXTS, text))
+    check(bake(**NAMES, **answers), answers)
+
+
+@pytest.mark.parametrize("text", ["- {} #", "1. {}:", '"{}\\'])
+def test_a_very_long_text_is_right_everywhere(bake: Bake, text: str) -> None:
+    answers = {
+        prompt: text.replace("{}", ("flights and " * 200)[: limit - len(text)] + "xx")
+        for prompt, limit in TEXTS.items()
+    }
+    assert {prompt: len(answer) for prompt, answer in answers.items()} == TEXTS
+    check(bake(**NAMES, **answers), answers)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [(list(TEXTS)[number % len(TEXTS)], text) for number, text in enumerate(BAD)],
+    ids=lambda value: ascii(value[:20]),
+)
+def test_a_bad_text_is_refused_and_leaves_nothing(refused: Callable[..., str], prompt: str, text: str) -> None:
+    assert prompt in refused(**NAMES, **{prompt: text})
+
+
+piece = st.sampled_from([*STARTS, *INSIDE, *ENDS, *WHOLE, *BAD]) | st.text(max_size=6)
+text = st.lists(piece, min_size=1, max_size=4).map("".join) | st.lists(piece, min_size=1, max_size=4).map(" ".join)
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(answers=st.fixed_dictionaries(dict.fromkeys(TEXTS, text)), tidy=st.sampled_from([True, True, True, False]))
+def test_any_text_is_right_everywhere_or_refused(
+    bake: Bake, refused: Callable[..., str], answers: Answers, tidy: bool
+) -> None:
+    answers = fits(answers) if tidy else answers
+    reasons = hook("pre_gen_project").refusals(context(**NAMES, **answers)["cookiecutter"])[0]
+    if reasons:
+        said = refused(**NAMES, **answers)
+        assert all(ascii(reason)[1:20] in ascii(said) for reason in reasons)
+    else:
+        check(bake(**NAMES, **answers), answers)
+
+
+@pytest.mark.parametrize("name", ["null", "yes", "off", "e1", "inf"])
+def test_a_name_that_yaml_takes_for_something_else_is_a_name(bake: Bake, name: str) -> None:
+    answers = dict.fromkeys(TEXTS, name)
+    check(bake(project_slug=name, package_name=name, **answers), answers)
+
+
+@pytest.mark.parametrize("answer", CHOICES["license"])
+def test_the_license_names_the_author_as_given(bake: Bake, answer: str) -> None:
+    text = 'Zoë O\'Neil & "Söns" <b> {{ 7*7 }} 👩‍👩‍👧‍👦 \\'
+    licence = (bake(license=answer, author_name=text) / "LICENSE").read_text(encoding="utf-8")
+    if answer == "Apache-2.0":
+        # Its text is the same for everybody; the author stands in pyproject.toml.
+        assert "Apache License" in licence
+    else:
+        assert f"Copyright (c) {text}" in licence
+
+
+def test_an_email_is_that_of_the_author_and_may_be_missing(bake: Bake) -> None:
+    def authors(email: str) -> list[dict[str, str]]:
+        project = bake(author_name="Data Team", author_email=email)
+        return tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]["authors"]
+
+    assert authors("data@example.com") == [{"name": "Data Team", "email": "data@example.com"}]
+    assert authors("") == [{"name": "Data Team"}]
+
+
+def test_what_is_typed_at_the_prompts_is_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same through Cookiecutter's own prompts, since the other tests give answers by a program."""
+    monkeypatch.chdir(tmp_path)
+    answers = {
+        "project_name": "{{ 7*7 }} $(touch HERE)",
+        "description": "{{ ''.__class__ }} __import__('os').system('touch HERE') `touch HERE` \"\"\" + open('HERE') #",
+        "author_name": "'; touch HERE; '",
+    }
+    lines = [{**answers, **NAMES}.get(prompt, "") for prompt in PROMPTS]
+    outcome = CliRunner().invoke(cookiecutter, [str(ROOT)], input="\n".join(lines) + "\n")
+    assert outcome.exit_code == 0, outcome.output
+    assert os.listdir() == ["flights"]
+    assert not list(Path("flights").rglob("HERE"))
+    check(Path("flights").resolve(), answers)
+
+
+def test_a_bake_by_a_program_is_as_one_at_the_prompts(attempt: Attempt) -> None:
+    result, _ = attempt(project_name="{{ 7*7 }}", **NAMES)
+    assert result.context["project_name"] == "{{ 7*7 }}"

@@ -1,0 +1,101 @@
+"""The generator of variants covers what it promises, for the template and for a template with more answers."""
+
+import itertools
+
+import pytest
+from cookiecutter.environment import StrictEnvironment
+from hypothesis import given
+from hypothesis import strategies as st
+from variants import CHOICES, CORE, FREE_TEXT, TEMPLATE, Answers, Options, context, hook, name, pairs_of, typed
+
+LARGER = Options(
+    {
+        "result_storage": ["local", "s3", "gcs", "azure"],
+        "cache_key": ["inputs", "file_content", "none"],
+        "retry_policy": ["exponential", "fixed", "none"],
+        "upsert": ["sqlite", "postgres", "duckdb", "none"],
+        "checkpoint": ["database", "file", "storage", "none"],
+        "task_runner": ["threads", "dask", "ray"],
+        "deployment": ["process", "docker", "kubernetes"],
+    },
+    [
+        {"checkpoint": "database", "upsert": "none"},
+        {"upsert": "duckdb", "task_runner": "dask"},
+        {"upsert": "duckdb", "task_runner": "ray"},
+        {"upsert": "duckdb", "deployment": "kubernetes"},
+        {"upsert": "sqlite", "deployment": "kubernetes"},
+        {"checkpoint": "file", "deployment": "kubernetes"},
+        {"result_storage": "local", "deployment": "kubernetes"},
+    ],
+)
+both = pytest.mark.parametrize("options", [TEMPLATE, LARGER], ids=["template", "larger"])
+
+
+def every_variant(options: Options) -> list[Answers]:
+    """Every valid combination of all prompts, found without any skill."""
+    combinations = itertools.product(*options.choices.values())
+    variants = (dict(zip(options.choices, answers, strict=True)) for answers in combinations)
+    return [variant for variant in variants if not any(bad.items() <= variant.items() for bad in options.refused)]
+
+
+@both
+def test_pairwise_holds_every_valid_pair(options: Options) -> None:
+    possible = set().union(*(pairs_of(variant) for variant in every_variant(options)))
+    assert set().union(*(pairs_of(variant) for variant in options.pairwise())) == possible
+
+
+@both
+def test_pairwise_is_small(options: Options) -> None:
+    two_longest = sorted(map(len, options.choices.values()))[-2:]
+    assert len(options.pairwise()) <= 2 * two_longest[0] * two_longest[1]
+
+
+@both
+def test_all_variants_are_all_core_variants(options: Options) -> None:
+    possible = {tuple(variant[prompt] for prompt in CORE) for variant in every_variant(options)}
+    variants = [tuple(variant.values()) for variant in options.all_variants()]
+    assert len(variants) == len(set(variants))
+    assert set(variants) == possible
+
+
+@both
+def test_covering_holds_all_core_variants_and_every_answer(options: Options) -> None:
+    variants = options.covering()
+    assert [{prompt: variant[prompt] for prompt in CORE} for variant in variants][
+        : len(options.all_variants())
+    ] == options.all_variants()
+    for prompt, answers in options.choices.items():
+        assert {variant[prompt] for variant in variants} == set(answers)
+
+
+@both
+@pytest.mark.parametrize("kind", ["pairwise", "covering"])
+def test_generated_variants_are_complete_and_never_refused(options: Options, kind: str) -> None:
+    for variant in getattr(options, kind)():
+        assert list(variant) == list(options.choices)
+        assert not any(bad.items() <= variant.items() for bad in options.refused)
+
+
+@both
+@pytest.mark.parametrize("kind", ["pairwise", "covering"])
+def test_generated_variants_are_the_same_each_time(options: Options, kind: str) -> None:
+    assert getattr(options, kind)() == getattr(options, kind)()
+
+
+def test_the_hook_accepts_what_is_generated() -> None:
+    refusals = hook("pre_gen_project").refusals
+    defaults = context()["cookiecutter"]
+    for variant in [*TEMPLATE.covering(), *TEMPLATE.pairwise()]:
+        assert refusals({**defaults, **variant})[0] == []
+
+
+def test_variants_have_distinct_names() -> None:
+    variants = TEMPLATE.covering()
+    assert len({name(variant) for variant in variants}) == len(variants)
+    assert name({prompt: answers[0] for prompt, answers in CHOICES.items()}) == "defaults"
+
+
+@given(st.text())
+def test_typed_text_reaches_cookiecutter_as_it_is(text: str) -> None:
+    prompt = FREE_TEXT[0]
+    assert StrictEnvironment(keep_trailing_newline=True).from_string(typed({prompt: text})[prompt]).render() == text

@@ -1,0 +1,226 @@
+"""Each variant has the files of its answers and no others, and each file is clean as it comes, without any fixer."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Bake
+from variants import CHOICES, ROOT, Answers, covering, each, pairwise
+
+HOME = os.path.expanduser("~")
+"""The real home of whoever runs the tests: read before a fixture replaces it."""
+
+# The files of each project; `package` stands for the name of its package.
+COMMON = """
+    .env.example .gitignore .pre-commit-config.yaml LICENSE Makefile README.md data/flights.csv pyproject.toml
+    package/__init__.py package/__main__.py package/durable.py package/flights.py package/flows.py package/progress.py
+    package/rejects.py package/resume.py package/results.py package/runners.py package/runs.py package/server.py
+    package/settings.py
+    tests/conftest.py tests/source.py tests/test_conventions.py tests/test_flights.py tests/test_flows.py
+    tests/test_main.py tests/test_results.py tests/test_runners.py tests/test_server.py tests/test_settings.py
+"""
+
+# Those that a prompt adds, whatever its answer, unless that is `none`.
+UNLESS_NONE = {
+    "cache_key": "package/cache_keys.py package/canonical.py tests/test_cache_keys.py",
+    "retry_policy": "package/retries.py package/transient.py tests/test_retries.py",
+    "upsert": "package/tables.py package/upsert.py tests/test_upsert.py",
+    "checkpoint": "package/checkpoints.py tests/crash.py tests/test_checkpoints.py",
+}
+
+# Those that one answer adds.
+ADDED = {
+    ("ci", "github"): ".github/workflows/ci.yml",
+    ("deployment", "process"): "prefect.yaml tests/test_deployment.py",
+}
+
+each_variant = pytest.mark.parametrize("variant", each(covering()))
+Baked = Callable[[Answers], Path]
+
+
+def expected_files(variant: Answers) -> set[str]:
+    files = COMMON.split()
+    for prompt, names in UNLESS_NONE.items():
+        files += names.split() if variant[prompt] != "none" else []
+    for (prompt, answer), names in ADDED.items():
+        files += names.split() if variant[prompt] == answer else []
+    assert len(files) == len(set(files)), "a file stands in the table twice"
+    return set(files)
+
+
+def files_of(project: Path) -> Iterator[tuple[str, Path]]:
+    """Yield each file with its path in the project, in a fixed order."""
+    for path in sorted(project.rglob("*")):
+        if not path.is_dir():
+            yield path.relative_to(project).as_posix(), path
+
+
+def texts_of(project: Path) -> Iterator[tuple[str, str]]:
+    """Yield each text file's path and content, line ends as they are. A file with a zero byte is no text."""
+    for name, path in files_of(project):
+        content = path.read_bytes()
+        if b"\0" not in content:
+            yield name, content.decode("utf-8")
+
+
+def run(project: Path, *arguments: str) -> None:
+    """Run a Python module on a project, and fail with what it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=project, capture_output=True, text=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 0, f"{' '.join(arguments)}\n{(done.stdout + done.stderr)[-4000:]}"
+
+
+def assert_clean_code(project: Path) -> None:
+    run(project, "ruff", "check", "--no-cache", "--quiet", ".")
+    run(project, "ruff", "format", "--no-cache", "--check", "--diff", ".")
+
+
+@each_variant
+def test_the_files_are_those_of_the_answers(baked: Baked, variant: Answers) -> None:
+    package = "src/durable_flights/"
+    found = {re.sub(f"^{package}", "package/", name) for name, _ in files_of(baked(variant))}
+    expected = expected_files(variant)
+    assert not found - expected, "files that the table does not know"
+    assert not expected - found, "files that are missing"
+
+
+@each_variant
+def test_no_folder_is_empty(baked: Baked, variant: Answers) -> None:
+    project = baked(variant)
+    assert [path for path in project.rglob("*") if path.is_dir() and not any(path.iterdir())] == []
+
+
+@each_variant
+def test_code_is_clean(baked: Baked, variant: Answers) -> None:
+    assert_clean_code(baked(variant))
+
+
+@pytest.mark.parametrize("length", ["shortest", "longest"])
+@pytest.mark.parametrize("variant", each(pairwise()))
+def test_code_is_clean_whatever_the_names(bake: Bake, variant: Answers, length: str) -> None:
+    names = {
+        "shortest": {"project_name": "Z", "project_slug": "z", "package_name": "z", "description": "Z"},
+        "longest": {
+            "project_name": "An" + " a" * 49,
+            "project_slug": "a" * 50,
+            "package_name": "a" * 40,
+            "description": "A project that" + " a" * 993,
+            "author_name": "A" * 100,
+            "author_email": f"{'a' * 64}@{'a' * 63}.example.com",
+        },
+    }
+    assert_clean_code(bake(**variant, **names[length]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", each(pairwise()))
+def test_types_are_right(baked: Baked, variant: Answers, tmp_path_factory: pytest.TempPathFactory) -> None:
+    cache = tmp_path_factory.getbasetemp() / "mypy"
+    run(baked(variant), "mypy", "--no-error-summary", f"--cache-dir={cache}")
+
+
+@each_variant
+def test_no_jinja_is_left(baked: Baked, variant: Answers) -> None:
+    for name, text in texts_of(baked(variant)):
+        kept = text
+        if name.startswith(".github/"):
+            kept = re.sub(r"\$\{\{.*?\}\}", "", text)
+        elif name == "prefect.yaml":
+            kept = re.sub(r"\{\{.*?\}\}", "", text)
+        left = re.findall(r".*(?:\{\{|\{%|cookiecutter\.(?!json\b)\w).*", kept)
+        assert left == [], name
+
+
+@each_variant
+def test_text_is_tidy(baked: Baked, variant: Answers) -> None:
+    for name, text in texts_of(baked(variant)):
+        if not text:
+            continue
+        assert "\r" not in text, f"{name} has carriage returns"
+        assert text.endswith("\n"), f"{name} does not end in a newline"
+        assert not text.endswith("\n\n"), f"{name} ends in a blank line"
+        trailing = [number for number, line in enumerate(text.split("\n"), 1) if line != line.rstrip()]
+        assert trailing == [], f"{name} has blanks at the end of these lines"
+        blank_lines = 3 if name.endswith(".py") else 2
+        assert "\n" * (blank_lines + 1) not in text, f"{name} has {blank_lines} blank lines together"
+
+
+@each_variant
+def test_configuration_parses(baked: Baked, variant: Answers) -> None:
+    parsers = {".toml": tomllib.loads, ".json": json.loads, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}
+    parsed = set()
+    for name, text in texts_of(baked(variant)):
+        if parser := parsers.get(Path(name).suffix):
+            assert parser(text), f"{name} is empty"
+            parsed.add(name)
+    assert "pyproject.toml" in parsed
+
+
+@each_variant
+def test_the_same_answers_make_the_same_bytes(bake: Bake, baked: Baked, variant: Answers) -> None:
+    def snapshot(project: Path) -> dict[str, tuple[int, bytes]]:
+        return {name: (path.lstat().st_mode, path.read_bytes()) for name, path in files_of(project)}
+
+    assert snapshot(bake(**variant)) == snapshot(baked(variant))
+
+
+@each_variant
+def test_nothing_of_this_machine_is_in_the_files(baked: Baked, variant: Answers) -> None:
+    project = baked(variant)
+    places = {str(ROOT), str(project.parent), f"{HOME}/", sys.prefix, f"{tempfile.gettempdir()}/pytest"}
+    for name, text in texts_of(project):
+        assert [place for place in places if place in text] == [], name
+
+
+@each_variant
+def test_no_package_index_is_configured(baked: Baked, variant: Answers) -> None:
+    words = r"index[-_]url|\[\[(tool\.uv\.)?index|find[-_]links|UV_(DEFAULT_)?INDEX|/simple\b|trusted[-_]host"
+    for name, text in texts_of(baked(variant)):
+        assert re.findall(f".*(?:{words}).*", text, re.IGNORECASE) == [], name
+
+
+def test_the_table_has_no_answer_that_the_template_lacks() -> None:
+    for prompt, answer in ADDED:
+        assert answer in CHOICES[prompt]
+    for prompt in UNLESS_NONE:
+        assert "none" in CHOICES[prompt]
+
+
+# The template itself
+
+
+def template_paths() -> list[str]:
+    """The paths of the template's own files, as a checkout of it has them."""
+    skipped = {".git", ".venv", ".uv", "__pycache__"}
+    return [
+        path.relative_to(ROOT).as_posix()
+        for path in sorted(ROOT.rglob("*"))
+        if not skipped & set(path.relative_to(ROOT).parts) and path.is_file()
+    ]
+
+
+def test_paths_can_exist_on_windows() -> None:
+    paths = template_paths()
+    assert "cookiecutter.json" in paths
+    assert [path for path in paths if re.search(r'[\\"|<>:?*\x00-\x1f]', path)] == []
+    assert [path for path in paths if any(part[-1] in ". " for part in path.split("/"))] == []
+    assert [path for path in paths if len(path) >= 140] == []
+    assert len({path.lower() for path in paths}) == len(paths)
+
+
+def test_alternatives_hold_no_jinja() -> None:
+    """A file that is one answer's code is plain Python, for editors and linters."""
+    source = ROOT / "{{cookiecutter.project_slug}}" / "src" / "{{cookiecutter.package_name}}"
+    alternatives = list(source.glob("*/**/*.py"))
+    assert alternatives
+    for path in alternatives:
+        assert re.findall(r".*(?:\{\{|\{%).*", path.read_text(encoding="utf-8")) == [], path.name

@@ -1,0 +1,149 @@
+"""Each variant passes its own tests, against one Prefect server."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from variants import Answers, command, covering, each
+
+START_TIMEOUT = 180.0
+"""Seconds for the server."""
+TESTS_TIMEOUT = 1200.0
+"""Seconds for one variant's tests."""
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def api(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Prefect server in memory, one for each process that runs tests."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    folder = tmp_path_factory.mktemp("server")
+    options = ["--no-services", "--no-ui", "--host", "127.0.0.1", "--port", str(port)]
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start", *options],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={
+                **environment,
+                "PREFECT_HOME": str(folder),
+                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+                "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:",
+            },
+        )
+        try:
+            deadline = time.monotonic() + START_TIMEOUT
+            while not answers(url):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail(f"the Prefect server did not start:\n{log.read_text(errors='replace')[-4000:]}")
+                time.sleep(0.2)
+            yield url
+        finally:
+            stop(process)
+
+
+def counts(output: str) -> dict[str, int]:
+    """Read pytest's last line: how many tests passed, failed, were skipped and so on."""
+    summaries = re.findall(r"^(?:=+ )?(\d+ [a-z]+(?:, \d+ [a-z]+)*) in [\d.]+s.*$", output, re.MULTILINE)
+    found = re.findall(r"(\d+) ([a-z]+)", summaries[-1]) if summaries else []
+    return {outcome: int(number) for number, outcome in found}
+
+
+def skips(output: str) -> list[str]:
+    """Read the reasons for which tests were skipped, without where they stand."""
+    return [re.sub(r"^\S+?(:\d+)?: ", "", line) for line in re.findall(r"^SKIPPED \[\d+\] (.+)$", output, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("variant", each(covering()))
+def test_a_variant_passes_its_own_tests(
+    baked: Callable[[Answers], Path],
+    copy: Callable[[Path], Path],
+    api: str,
+    environment: dict[str, str],
+    variant: Answers,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
+) -> None:
+    project = copy(baked(variant))
+    began = time.monotonic()
+    child = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rfEs", "--color=no", "-p", "no:cacheprovider"],
+        cwd=project,
+        env={**environment, "PYTHONPATH": str(project / "src"), "PREFECT_API_URL": api},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=TESTS_TIMEOUT,
+        check=False,
+    )
+    found = counts(child.stdout)
+    ran = sum(number for outcome, number in found.items() if outcome in {"passed", "failed", "xfailed", "xpassed"})
+    record_property("variant", request.node.callspec.id)
+    record_property("ran", ran)
+    record_property("skips", skips(child.stdout))
+    record_property("seconds", time.monotonic() - began)
+    tail = "\n".join(child.stdout.splitlines()[-60:])
+    assert child.returncode == 0, f"{tail}\n\nBake it again with:\n  {command(variant)}"
+    assert ran, f"no test ran:\n{tail}"
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("...\n3 passed in 0.10s\n", {"passed": 3}),
+        ("== 1 failed, 2 passed, 4 skipped in 61.00s (0:01:01) ==\n", {"failed": 1, "passed": 2, "skipped": 4}),
+        ("3 passed in 0.10s\n1 passed, 1 warning in 2.00s\n", {"passed": 1, "warning": 1}),
+        ("no tests ran in 0.01s\n", {}),
+        ("Traceback\n", {}),
+    ],
+)
+def test_the_summary_of_a_run_is_understood(output: str, expected: dict[str, int]) -> None:
+    assert counts(output) == expected
+
+
+def test_the_reasons_of_skips_are_understood() -> None:
+    output = "SKIPPED [2] tests/test_upsert.py:12: no server: none found\nSKIPPED [1] tests/a.py: later\n"
+    assert skips(output) == ["no server: none found", "later"]
+
+
+def test_the_environment_of_a_run_is_its_own(environment: dict[str, str]) -> None:
+    assert not [name for name in environment if name.startswith(("PYTEST_", "COV_"))]
+    assert [name for name in environment if name.startswith("PREFECT_")] == ["PREFECT_HOME"]
+    assert environment["HOME"] == os.environ["HOME"]

@@ -1,0 +1,156 @@
+"""The answers that can be given to the template, and which sets of them the tests bake.
+
+Everything is read from `cookiecutter.json` and from the table of refused combinations in the pre-generation hook, so
+that a new prompt or a new answer is covered as soon as it is written there.
+"""
+
+import itertools
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from cookiecutter.generate import generate_context
+from cookiecutter.prompt import prompt_for_config
+from cookiecutter.utils import create_env_with_context
+
+ROOT = Path(__file__).resolve().parents[1]
+PROMPTS: dict[str, Any] = {
+    prompt: default
+    for prompt, default in json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8")).items()
+    if not prompt.startswith("_")
+}
+CHOICES: dict[str, list[str]] = {prompt: answers for prompt, answers in PROMPTS.items() if isinstance(answers, list)}
+FREE_TEXT = tuple(prompt for prompt in PROMPTS if prompt not in CHOICES)
+CORE = ("result_storage", "cache_key", "retry_policy", "upsert", "checkpoint")
+"""The prompts that choose code and act on each other: all their combinations are baked."""
+
+Answers = dict[str, str]
+Pair = frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Prompts with their answers, the default first, and the combinations of answers that are refused."""
+
+    choices: Mapping[str, list[str]]
+    refused: Iterable[Answers]
+    core: tuple[str, ...] = CORE
+
+    def valid(self, answers: Answers) -> bool:
+        """Say whether these answers, of some prompts or of all, hold no refused combination."""
+        return not any(combination.items() <= answers.items() for combination in self.refused)
+
+    def all_variants(self) -> list[Answers]:
+        """Return every valid combination of the core prompts."""
+        lists = [self.choices[prompt] for prompt in self.core]
+        combinations = (dict(zip(self.core, answers, strict=True)) for answers in itertools.product(*lists))
+        return [answers for answers in combinations if self.completed(answers, set())]
+
+    def pairwise(self) -> list[Answers]:
+        """Return a few variants in which every valid pair of answers, of any two prompts, occurs."""
+        wanted = self.pairs()
+        variants = []
+        for pair in sorted(wanted, key=sorted):
+            if pair in wanted and (variant := self.completed(dict(pair), wanted)):
+                variants.append(variant)
+                wanted -= pairs_of(variant)
+        return variants
+
+    def covering(self) -> list[Answers]:
+        """Return all core variants, with the answers of the other prompts spread over them so that each occurs."""
+        wanted = self.pairs()
+        variants: list[Answers] = []
+        answers = [{prompt: answer} for prompt, answers in self.choices.items() for answer in answers]
+        for start in [*self.all_variants(), *answers]:
+            new = len(start) > 1 or not any(start.items() <= variant.items() for variant in variants)
+            if new and (variant := self.completed(start, wanted)):
+                variants.append(variant)
+                wanted -= pairs_of(variant)
+        return variants
+
+    def pairs(self) -> set[Pair]:
+        """Return every pair of answers of different prompts, those included that no variant can hold."""
+        return {
+            frozenset({(one, first), (other, second)})
+            for one, other in itertools.combinations(self.choices, 2)
+            for first, second in itertools.product(self.choices[one], self.choices[other])
+        }
+
+    def completed(self, answers: Answers, wanted: set[Pair]) -> Answers | None:
+        """Answer the other prompts too, so that many of the wanted pairs occur; None where no valid answers exist."""
+        if not self.valid(answers):
+            return None
+        prompt = next((prompt for prompt in self.choices if prompt not in answers), None)
+        if prompt is None:
+            return {prompt: answers[prompt] for prompt in self.choices}
+
+        def gain(answer: str) -> int:
+            return sum(frozenset({(prompt, answer), other}) in wanted for other in answers.items())
+
+        # Sorting is stable: of answers that gain as much, the default comes first.
+        for answer in sorted(self.choices[prompt], key=gain, reverse=True):
+            if found := self.completed({**answers, prompt: answer}, wanted):
+                return found
+        return None
+
+
+def pairs_of(answers: Answers) -> set[Pair]:
+    """Return every two of these answers."""
+    return {frozenset(pair) for pair in itertools.combinations(answers.items(), 2)}
+
+
+def typed(answers: Answers) -> Answers:
+    """Make answers of free text ready to be given to Cookiecutter as somebody types them at its prompts.
+
+    Cookiecutter takes what is typed as it is, but renders what it is given on the command line or by a program. A Jinja
+    string literal renders to itself, braces, backslashes and line ends included.
+    """
+    return {
+        prompt: "{{ " + json.dumps(answer, ensure_ascii=False) + " }}" if prompt in FREE_TEXT else answer
+        for prompt, answer in answers.items()
+    }
+
+
+def context(**answers: str) -> dict[str, Any]:
+    """Return what Cookiecutter renders names, files and hooks with."""
+    given = generate_context(context_file=str(ROOT / "cookiecutter.json"), extra_context=typed(answers))
+    given["cookiecutter"]["_template"] = str(ROOT)
+    return {"cookiecutter": prompt_for_config(given, no_input=True)}
+
+
+def hook(name: str, **answers: str) -> ModuleType:
+    """Render a hook the way Cookiecutter does, and return it as a module whose `main` has not run."""
+    source = (ROOT / "hooks" / f"{name}.py").read_text(encoding="utf-8")
+    given = context(**answers)
+    module = ModuleType(name)
+    exec(create_env_with_context(given).from_string(source).render(**given), vars(module))
+    return module
+
+
+def command(answers: Answers) -> str:
+    """Return the command that bakes these answers again."""
+    given = " ".join(f"{prompt}={shlex.quote(answer)}" for prompt, answer in answers.items())
+    return f"cookiecutter {shlex.quote(str(ROOT))} --no-input {given}"
+
+
+def name(answers: Answers) -> str:
+    """Name a variant by the answers that are not the defaults."""
+    chosen = [f"{prompt}:{answer}" for prompt, answer in answers.items() if answer != CHOICES[prompt][0]]
+    return "+".join(chosen) or "defaults"
+
+
+def each(variants: Iterable[Answers]) -> list[Any]:
+    """Return variants as parameters of a test, with readable names."""
+    return [pytest.param(answers, id=name(answers)) for answers in variants]
+
+
+TEMPLATE = Options(CHOICES, [combination for combination, *_ in hook("pre_gen_project").REFUSED])
+valid = TEMPLATE.valid
+all_variants = TEMPLATE.all_variants
+pairwise = TEMPLATE.pairwise
+covering = TEMPLATE.covering
