@@ -55,8 +55,9 @@ def database() -> Engine:
     if not url:
         settings.home.mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{settings.home / 'flights.db'}"
-    # Writers wait for each other; a step is short, so a minute means that something hangs.
-    engine = create_engine(url, connect_args={"timeout": 60})
+    # SQLite has one writer at a time. Threads queue for this process's one connection, which wastes less time than
+    # SQLite's own waiting, by which processes wait for each other. Steps are short: after a minute, something hangs.
+    engine = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60, connect_args={"timeout": 60})
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:
