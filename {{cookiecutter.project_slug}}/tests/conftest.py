@@ -1,31 +1,104 @@
 """One Prefect server for all tests, and an empty home for each.
 
-The server is the one at PREFECT_API_URL, or a temporary one in memory. Nothing of the user's Prefect profile is used.
+The server is the one at PREFECT_API_URL, or a temporary one in memory, which starts while the first tests run. Nothing
+of the user's Prefect profile is used.
 """
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-HOME = Path(tempfile.mkdtemp(prefix="{{ cookiecutter.project_slug }}-"))
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["TESTS_FOLDER"] = tempfile.mkdtemp(prefix="{{ cookiecutter.project_slug }}-")
+FOLDER = Path(os.environ["TESTS_FOLDER"])
+"""For all processes of this test run."""
 os.environ |= {
     # Before the first import of the project and of Prefect, which read their settings then.
-    "{{ cookiecutter.package_name | upper }}_HOME": str(HOME / "var"),
-    "PREFECT_HOME": str(HOME / "prefect"),
+    "{{ cookiecutter.package_name | upper }}_HOME": str(FOLDER / os.environ.get("PYTEST_XDIST_WORKER", "var")),
+    "PREFECT_HOME": str(FOLDER / "prefect"),
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:",
 }
 
+SERVER = """
+import time
+from pathlib import Path
+from {{ cookiecutter.package_name }}.server import server
 
-@pytest.fixture(scope="session", autouse=True)
-def _remove_home() -> Iterator[None]:
-    yield
-    shutil.rmtree(HOME, ignore_errors=True)
+folder = Path(%r)
+with server(folder / "server.log") as url:
+    (folder / "starting").write_text(url)
+    (folder / "starting").rename(folder / "url")
+    time.sleep(86400)
+"""
+START_TIMEOUT = 180
+"""Seconds."""
+
+parent: subprocess.Popen[bytes] | None = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the server start."""
+    global parent  # noqa: PLW0603
+    if "PREFECT_API_URL" not in os.environ and not hasattr(config, "workerinput"):
+        parent = subprocess.Popen([sys.executable, "-c", SERVER % str(FOLDER)])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Kill the server's parent, which is a test too: a temporary server does not outlive it."""
+    if hasattr(config, "workerinput"):
+        return
+    if parent:
+        parent.kill()
+        parent.wait()
+        url = FOLDER / "url"
+        deadline = time.monotonic() + 30
+        while url.exists() and answers(url.read_text()):
+            assert time.monotonic() < deadline, "the temporary server has outlived its parent"
+            time.sleep(0.1)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that need the server last, for it takes a while to start."""
+    items.sort(key=lambda item: "api" in getattr(item, "fixturenames", ()))
+
+
+def answers(url: str) -> bool:
+    """Whether a Prefect server is there."""
+    try:
+        return httpx.get(f"{url}/health", timeout=2).is_success
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def api() -> Iterator[str]:
+    """The URL of the Prefect server, which child processes find in their environment too."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from {{ cookiecutter.package_name }}.server import drain
+
+    deadline = time.monotonic() + START_TIMEOUT
+    while "PREFECT_API_URL" not in os.environ:
+        assert time.monotonic() < deadline, f"no Prefect server; {FOLDER / 'server.log'} may say why"
+        time.sleep(0.1)
+        if (FOLDER / "url").exists():
+            os.environ["PREFECT_API_URL"] = (FOLDER / "url").read_text()
+    url = os.environ["PREFECT_API_URL"]
+    # A heartbeat's thread costs each flow run a second at its end.
+    with temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield url
+        drain()
 
 
 @pytest.fixture(autouse=True)
@@ -43,17 +116,3 @@ def home() -> Iterator[Path]:
     database.cache_clear()
 {%- endif %}
     shutil.rmtree(settings.home)
-
-
-@pytest.fixture(scope="session")
-def api() -> Iterator[str]:
-    """The URL of the Prefect server, which child processes find in their environment too."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from {{ cookiecutter.package_name }}.server import server
-
-    with server(HOME / "server.log") as url:
-        os.environ["PREFECT_API_URL"] = url
-        # A heartbeat's thread costs each flow run a second at its end.
-        with temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            yield url

@@ -61,9 +61,7 @@ def server(log: Path = settings.home / "server.log") -> Iterator[str]:
                 time.sleep(0.1)
             with temporary_settings({PREFECT_API_URL: url}):
                 yield url
-                # What Prefect still has to tell the server, which it would otherwise try for a minute to reach again.
-                APILogWorker.drain_all(timeout=10)
-                EventsWorker.drain_all(timeout=10)
+                drain()
         finally:
             if process.stdin:
                 process.stdin.close()
@@ -71,6 +69,12 @@ def server(log: Path = settings.home / "server.log") -> Iterator[str]:
                 process.wait(timeout=15)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def drain() -> None:
+    """Send what Prefect still has to tell the server; it would try for a minute to do so when the server is gone."""
+    APILogWorker.drain_all(timeout=10)
+    EventsWorker.drain_all(timeout=10)
 
 
 def _answers(url: str) -> bool:

@@ -33,8 +33,8 @@ class Settings(BaseSettings):
     """The file that `run` loads when it is given none."""
     chunk_days: int = Field(default=1, ge=1, le=366)
     """Days of flights in a chunk: one task, one step."""
-    workers: int = Field(default=4, ge=1, le=64)
-    """Chunks loaded at a time."""
+    workers: int = Field(default=2, ge=1, le=64)
+    """Chunks loaded at a time. Python computes one at a time; more help where chunks wait for something else."""
     results_dir: Path = Path("results")
     """Where finished tasks keep their results; relative to `home`."""
 {%- if cookiecutter.cache_key != "none" %}

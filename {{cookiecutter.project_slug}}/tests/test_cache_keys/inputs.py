@@ -1,5 +1,7 @@
 """Cache keys: the same for the same work, in every process; other for other work."""
 
+import importlib
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -122,8 +124,8 @@ def test_task_is_run_again_after_expiry() -> None:
     assert run(lambda: brief(1)) == 1
 
 
-SCRIPT = """
-import os, signal, sys
+STEPS = """
+import os, signal
 from prefect import flow
 from {{ cookiecutter.package_name }}.durable import durable_task
 
@@ -138,23 +140,21 @@ def job(last: int) -> None:
         if n == last:
             os.kill(os.getpid(), signal.SIGKILL)
         assert work(n) == n * n
-
-job(int(sys.argv[1]))
 """
 
 
-def executed(path: Path, last: int) -> list[str]:
-    """Run the script in a process of its own, up to a step, and return what it executed."""
-    path.write_text(SCRIPT)
-    command = [sys.executable, str(path), str(last)]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")[:-1]
-
-
 @pytest.mark.usefixtures("api")
-def test_finished_tasks_of_a_killed_process_are_not_run_again(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    assert executed(script, 2) == ["ran 0", "ran 1"]
-    assert executed(script, 9) == ["ran 2", "ran 3"]
+def test_finished_tasks_of_a_killed_process_are_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "steps.py").write_text(STEPS)
+    command = [sys.executable, "-c", "import steps; steps.job(last=2)"]
+    killed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert killed.stdout == "ran 0\nran 1\n"
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("steps").job(last=9)
+    assert capfd.readouterr().out == "ran 2\nran 3\n"
 
 
 def test_expiry_is_the_setting() -> None:
