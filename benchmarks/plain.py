@@ -24,7 +24,7 @@ def statements() -> tuple[str, str]:
     table = f"CREATE TABLE flights ({', '.join(columns)}, PRIMARY KEY ({', '.join(KEY)}))"
     others = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in KEY)
     marks = ", ".join("?" * len(COLUMNS))
-    insert = f"INSERT INTO flights VALUES ({marks}) ON CONFLICT ({', '.join(KEY)}) DO UPDATE SET {others}"  # noqa: S608
+    insert = f"INSERT INTO flights VALUES ({marks}) ON CONFLICT ({', '.join(KEY)}) DO UPDATE SET {others}"
     return table, insert
 
 

@@ -79,7 +79,7 @@ def run(script: str, home: Path, *arguments: object) -> dict[str, Any]:
     """Run a script of this folder in a fresh process, with its own home for the project; return what it prints."""
     command = [sys.executable, str(HERE / script), *map(str, arguments)]
     environment = os.environ | {f"{PREFIX}HOME": str(home)}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 

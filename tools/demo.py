@@ -54,8 +54,10 @@ def say(text: str) -> None:
 
 
 def run(command: list[str], stdout: int | None = None) -> None:
-    if (code := subprocess.run(command, cwd=PROJECT if PROJECT.exists() else DEMO, stdout=stdout, check=False).returncode) != 0:
-        sys.exit(f"failed with exit code {code}: {' '.join(command)}")
+    folder = PROJECT if PROJECT.exists() else DEMO
+    done = subprocess.run(command, cwd=folder, stdout=stdout, check=False)
+    if done.returncode:
+        sys.exit(f"failed with exit code {done.returncode}: {' '.join(command)}")
 
 
 def kill_half_way() -> bool:
@@ -66,6 +68,8 @@ def kill_half_way() -> bool:
     process.kill()
     if process.wait() != -signal.SIGKILL or done() == 31:
         return False
+    if sys.stderr.isatty():
+        print("\033[?25h", end="", file=sys.stderr)  # the cursor, which the killed bar had hidden
     say(f"Killed with SIGKILL after {done()} of 31 chunks")
     return True
 
