@@ -8,6 +8,7 @@ from prefect import flow, unmapped
 from prefect.artifacts import create_table_artifact
 from prefect.futures import as_completed
 from prefect.runtime import flow_run
+from pydantic import PositiveInt
 
 {% if cookiecutter.checkpoint != "none" -%}
 from .checkpoints import Checkpoint
@@ -111,7 +112,9 @@ def load_chunk(chunk: Chunk, job: str{% if cookiecutter.upsert != "none" %}, epo
 
 
 @flow(name="{{ cookiecutter.project_slug }}", task_runner=task_runner())
-def load_flights(source: Path | None = None, job: str | None = None, chunk_days: int | None = None) -> RunReport:
+def load_flights(
+    source: Path | None = None, job: str | None = None, chunk_days: PositiveInt | None = None
+) -> RunReport:
     """Load a file of flights. Run it again after anything: what is done stays done.
 
     Args:
@@ -167,26 +170,27 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
             elif report{% if cookiecutter.checkpoint != "none" %} is not None{% endif %} and future.state.name != "Cached":
                 reports.append(report)
             advance()
-    if failures:
-        raise ChunksFailedError(
-            f"{len(failures)} of {len(chunks)} chunks failed, the first with: {failures[0]}."
-            " The others are done; run again for the rest"
-        )
     rejected, rejects_file = collect_rejects(job, chunks)
     reports.sort(key=lambda report: report["chunk"])
     totals = dict.fromkeys(COUNTS, 0)
     for report in reports:
         for name in COUNTS:
             totals[name] += report[name]  # type: ignore[literal-required]
+    found = len(chunks) - len(reports) - len(failures)
     create_table_artifact(
         [dict(report) for report in [{"chunk": "all", **totals}, *reports]],
         key="load",
-        description=f"{job}: {len(reports)} chunks done now, {len(chunks) - len(reports)} found done",
+        description=f"{job}: {len(reports)} chunks done now, {found} found done, {len(failures)} failed",
     )
+    if failures:
+        raise ChunksFailedError(
+            f"{len(failures)} of {len(chunks)} chunks failed, the first with: {failures[0]}."
+            " The others are done; run again for the rest"
+        )
     return RunReport(
         job=job,
         chunks=len(chunks),
-        found=len(chunks) - len(reports),
+        found=found,
         done=len(reports),
         totals=totals,
         rejected=rejected,
