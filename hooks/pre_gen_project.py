@@ -11,17 +11,25 @@ import unicodedata
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 
 # What the project and Prefect install: neither a distribution nor a package may have such a name.
-DEPENDENCIES = {
-    "aiosqlite", "alembic", "amplitude-analytics", "anyio", "apprise", "asgi-lifespan", "asyncpg", "cachetools",
-    "certifi", "click", "cloudpickle", "coolname", "cryptography", "cyclopts", "dateparser", "docker", "dotenv",
-    "exceptiongroup", "fastapi", "filelock", "fsspec", "graphviz", "griffe", "hatchling", "httpcore", "httpx",
-    "humanize", "jinja2", "jsonpatch", "jsonschema", "mypy", "mypyc", "numpy", "opentelemetry-api", "orjson",
-    "packaging", "pathspec", "pendulum", "pip", "pluggy", "pre-commit", "prefect", "prometheus-client", "py",
-    "pydantic", "pydantic-core", "pydantic-settings", "pydocket", "pytest", "pytest-timeout", "pytest-xdist",
-    "python-dateutil", "python-dotenv", "python-slugify", "pytz", "pyyaml", "readchar", "rich", "ruamel-yaml", "ruff",
-    "semver", "setuptools", "sniffio", "sqlalchemy", "starlette", "toml", "types-pyyaml", "typing-extensions", "uv",
-    "uvicorn", "websockets", "wheel", "whenever", "xdist", "yaml",
-}  # fmt: skip
+DEPENDENCIES = set(
+    """
+    aiosqlite alembic amplitude amplitude-analytics annotated-doc annotated-types anyio apprise asgi-lifespan
+    ast-serialize asyncpg attr attrs beartype burner-redis cachetools certifi cffi cfgv charset-normalizer click
+    cloudpickle colorama coolname cronsim cryptography cyclopts dateparser dateparser-cli dateparser-data
+    dateparser-scripts dateutil distlib docker docket docstring-parser dotenv exceptiongroup execnet fastapi
+    filelock fsspec graphviz greenlet griffe griffecli griffelib h11 h2 hatchling hpack httpcore httpx humanize
+    hyperframe identify idna iniconfig jinja2 jinja2-humanize-extension jsonpatch jsonpatch-cli jsonpointer
+    jsonschema jsonschema-specifications key-value librt mako markdown markdown-it markdown-it-py markupsafe mdurl
+    mypy mypy-extensions mypyc nodeenv numpy oauthlib opentelemetry opentelemetry-api orjson packaging pathspec
+    pendulum pip platformdirs pluggy pre-commit prefect prometheus-client py py-key-value-aio pycparser pydantic
+    pydantic-core pydantic-extra-types pydantic-settings pydocket pygments pytest pytest-timeout pytest-xdist
+    python-dateutil python-discovery python-dotenv python-json-logger python-slugify pythonjsonlogger pytz pyyaml
+    readchar redis referencing regex requests requests-oauthlib rfc3339-validator rich rich-rst rpds rpds-py ruamel
+    ruamel-yaml ruamel-yaml-clib ruff semver setuptools shellingham six slugify sniffio sqlalchemy starlette
+    text-unidecode toml typer types-pyyaml typing-extensions typing-inspection tzdata tzlocal uncalled-for urllib3
+    uv uvicorn virtualenv websockets wheel whenever xdist yaml
+    """.split()  # noqa: SIM905 - as a list it would fill the screen
+)
 FOLDERS = {"data", "deployment", "src", "test", "tests", "var"}
 # Modules of the project's own tests, beside those whose names start with test_.
 TEST_MODULES = {"conftest", "crash", "source"}

@@ -1,7 +1,7 @@
 """One Prefect server for all tests, and an empty home for each.
 
 The server is the one at PREFECT_API_URL, or a temporary one in memory, which starts while the first tests run. Nothing
-of the user's Prefect profile is used.
+of the user's settings, `.env`, database or Prefect profile is used.
 """
 
 import os
@@ -20,9 +20,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["TESTS_FOLDER"] = tempfile.mkdtemp(prefix="{{ cookiecutter.project_slug }}-")
 FOLDER = Path(os.environ["TESTS_FOLDER"])
 """For all processes of this test run."""
+for name in [name for name in os.environ if name.startswith("{{ cookiecutter.package_name | upper }}_")]:
+    del os.environ[name]
 os.environ |= {
     # Before the first import of the project and of Prefect, which read their settings then.
     "{{ cookiecutter.package_name | upper }}_HOME": str(FOLDER / os.environ.get("PYTEST_XDIST_WORKER", "var")),
+    "{{ cookiecutter.package_name | upper }}_ENV_FILE": os.devnull,
     "PREFECT_HOME": str(FOLDER / "prefect"),
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

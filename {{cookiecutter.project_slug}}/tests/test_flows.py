@@ -3,6 +3,9 @@
 import csv
 import json
 import signal
+{%- if cookiecutter.checkpoint != "none" %}
+import sqlite3
+{%- endif %}
 import subprocess
 import sys
 import time
@@ -107,6 +110,24 @@ def test_database_made_anew_is_filled_again(tmp_path: Path) -> None:
 {%- endif %}
 
 
+{% if cookiecutter.checkpoint != "none" -%}
+def test_older_copy_of_the_database_is_filled_up(tmp_path: Path) -> None:
+    path = days(tmp_path / "f.csv", 3)
+    run(path)
+    database().dispose()
+    copy = tmp_path / "copy.db"
+    with sqlite3.connect(settings.home / "flights.db") as source, sqlite3.connect(copy) as target:
+        source.backup(target)
+    run(days(path, 6))
+    database().dispose()
+    for file in settings.home.glob("flights.db-*"):
+        file.unlink()
+    copy.replace(settings.home / "flights.db")
+    assert run(path)["done"] == 3, "stored results do not overrule the checkpoint"
+    assert set(table()) == keys(path)
+
+
+{% endif -%}
 def test_jobs_do_not_see_each_other(tmp_path: Path) -> None:
     path = days(tmp_path / "f.csv", 3)
     run(path, job="one")

@@ -40,7 +40,7 @@ def test_unusable_source_is_one_line_exit_code_2_and_nothing_written(
     [
         (["run", "--chunk-days", "0"], "--chunk-days must be at least 1"),
         (["run", "--chunk-days", "x"], "Invalid value"),
-        (["run", "--job", "../escape"], "not a job's name"),
+        (["run", "--job", "../escape"], "cannot be a job's name"),
         (["run", "--nonsense"], "Unknown option"),
         (["nonsense"], "Unknown command"),
     ],

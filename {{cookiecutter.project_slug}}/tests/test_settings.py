@@ -1,20 +1,29 @@
 """Settings: from the environment, absolute, and refused when wrong."""
 
+import os
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from {{ cookiecutter.package_name }}.settings import PREFIX, ROOT, Settings
+from {{ cookiecutter.package_name }}.settings import ENV_FILE, PREFIX, ROOT, Settings, settings
 
 
 def test_paths_do_not_depend_on_the_current_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(f"{PREFIX}HOME", "elsewhere")
     monkeypatch.chdir(tmp_path)
-    settings = Settings()
-    assert settings.home == ROOT / "elsewhere"
-    assert settings.results_dir == ROOT / "elsewhere" / "results"
-    assert settings.source.is_absolute()
+    elsewhere = Settings()
+    assert elsewhere.home == ROOT / "elsewhere"
+    assert elsewhere.results_dir == ROOT / "elsewhere" / "results"
+    assert elsewhere.source.is_absolute()
+
+
+def test_tests_use_nothing_of_the_users() -> None:
+    assert ENV_FILE.samefile(os.devnull)
+    assert settings.model_copy(update={"home": ROOT / "var", "results_dir": ROOT / "var" / "results"}) == Settings(
+        home=ROOT / "var"
+    )
+    assert not settings.home.is_relative_to(ROOT)
 
 
 def test_misspelt_setting_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyclopts import App, CycloptsError
+from dotenv import dotenv_values
 from pydantic import ValidationError
+{%- if cookiecutter.upsert != "none" %}
+from sqlalchemy.exc import SQLAlchemyError
+{%- endif %}
 
 if TYPE_CHECKING:
     from .flows import RunReport
 
-app = App(name=__package__, help="Load flights so that a crash loses nothing and doubles nothing.")
+app = App(name=__package__, version_flags=(), help="Load flights so that a crash loses nothing and doubles nothing.")
 
 
 @app.command
@@ -133,7 +137,7 @@ def setup() -> int:
 
 
 def _quiet(verbose: bool) -> None:
-    # Read when Prefect is imported, so the imports of the commands come after this.
+    # Read when Prefect sets its logging up, which is at the first flow run.
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
@@ -153,6 +157,12 @@ def _show(report: "RunReport") -> None:
 def main() -> None:
     """Run the command line. A user's mistake is one line on standard error, without a traceback."""
     try:
+        from .settings import ENV_FILE
+
+        # Prefect itself reads `.env` of the current folder only.
+        for name, value in dotenv_values(ENV_FILE).items():
+            if name.startswith("PREFECT_") and value:
+                os.environ.setdefault(name, value)
         from .server import ServerError
     except ValidationError as error:
         for fault in error.errors():
@@ -162,6 +172,9 @@ def main() -> None:
         app(sys.argv[1:], exit_on_error=False)
     except (CycloptsError, ServerError) as error:
         sys.exit(_complain(error))
+    except {% if cookiecutter.upsert != "none" %}(OSError, SQLAlchemyError){% else %}OSError{% endif %} as error:
+        print(str(error).splitlines()[0], file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

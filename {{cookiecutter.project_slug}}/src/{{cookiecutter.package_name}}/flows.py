@@ -126,7 +126,7 @@ def load_flights(
     Raises:
         SourceError: the source cannot be used; nothing was written.
         ValueError: `job` is not a name.
-        ChunksFailedError: some chunks failed, after their retries; the others are done.
+        ChunksFailedError: some chunks failed; the others are done.
     """
     source = source or settings.source
     job = job_name(source, job)
@@ -145,7 +145,7 @@ def job_name(source: Path, job: str | None = None) -> str:
     """
     name = job or source.name.split(".")[0]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise ValueError(f"{name!r} is not a job's name: use up to 100 letters, digits, dots, dashes and underscores")
+        raise ValueError(f"{name!r} cannot be a job's name, of up to 100 letters, digits, `.-_`; give one with --job")
     return name
 
 
@@ -162,12 +162,18 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
     reports: list[ChunkReport] = []
     failures: list[str] = []
     with progress(job, len(chunks), len(chunks) - len(todo)) as advance:
+{%- if cookiecutter.checkpoint != "none" %}
+        # What the checkpoint does not have is not done, whatever results are stored: the database may be an older copy.
+        work = load_chunk.with_options(refresh_cache=True)
+        futures = work.map(todo, job=unmapped(job){% if cookiecutter.upsert != "none" %}, epoch=unmapped(epoch(database())){% endif %})
+{%- else %}
         futures = load_chunk.map(todo, job=unmapped(job){% if cookiecutter.upsert != "none" %}, epoch=unmapped(epoch(database())){% endif %})
+{%- endif %}
         for future in as_completed(futures):
             report = future.result(raise_on_failure=False)
             if future.state.is_failed() or future.state.is_crashed():
                 failures.append(str(report))
-            elif report{% if cookiecutter.checkpoint != "none" %} is not None{% endif %} and future.state.name != "Cached":
+            elif {% if cookiecutter.checkpoint != "none" %}report is not None{% else %}report and future.state.name != "Cached"{% endif %}:
                 reports.append(report)
             advance()
     rejected, rejects_file = collect_rejects(job, chunks)

@@ -14,7 +14,7 @@ from .settings import settings
 
 
 def _part(job: str, chunk: Chunk) -> Path:
-    return settings.home / "rejects" / job / f"{chunk.key}.csv"
+    return settings.home / "rejects" / "parts" / job / f"{chunk.key}.csv"
 
 
 def set_aside(job: str, chunk: Chunk, rejects: list[Reject]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from filelock import FileLock, Timeout
 from prefect import State, get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectNotFound
@@ -13,6 +14,7 @@ from prefect.states import Crashed, Scheduled
 
 from .flows import RunReport, load_flights
 from .runs import dead, forget
+from .settings import settings
 
 
 def resume_dead_runs(show: Callable[[RunReport], None]) -> bool:
@@ -24,11 +26,15 @@ def resume_dead_runs(show: Callable[[RunReport], None]) -> bool:
     Returns:
         Whether all of them are finished or scheduled.
     """
-    runs = dead()
-    if not runs:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(settings.home / "resume.lock", timeout=0), get_client(sync_client=True) as client:
+            resumed = [_resume(client, flow_run_id, show) for flow_run_id in dead()]
+    except Timeout:
+        print("Another process is resuming.", file=sys.stderr)
+        return False
+    if not resumed:
         print("Nothing to resume: no run was killed.")
-    with get_client(sync_client=True) as client:
-        resumed = [_resume(client, flow_run_id, show) for flow_run_id in runs]
     return all(resumed)
 
 

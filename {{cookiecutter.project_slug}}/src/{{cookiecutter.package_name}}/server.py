@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from filelock import FileLock
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from .settings import settings
 
@@ -49,19 +50,29 @@ def server(log: Path = settings.home / "server.log") -> Iterator[str]:
     pipe = subprocess.PIPE
     with (
         log.open("ab") as errors,
-        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True) as process,  # noqa: S603
+        # A session of its own, so that Ctrl-C reaches the run and not the server that it still talks to.
+        subprocess.Popen(  # noqa: S603
+            command, stdin=pipe, stdout=pipe, stderr=errors, text=True, start_new_session=True
+        ) as process,
     ):
         try:
-            port = next(iter(process.stdout or ()), "").strip()
-            url = f"http://127.0.0.1:{port}/api"
-            deadline = time.monotonic() + START_TIMEOUT
-            while not (port and _answers(url)):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise ServerError(f"the temporary Prefect server did not start; {log} says why")
-                time.sleep(0.1)
+            # One at a time: a first start makes Prefect's database, and two at once would spoil it.
+            home = PREFECT_HOME.value()
+            home.mkdir(parents=True, exist_ok=True)
+            with FileLock(home / "temporary-server.lock", timeout=START_TIMEOUT):
+                print(file=process.stdin, flush=True)
+                port = next(iter(process.stdout or ()), "").strip()
+                url = f"http://127.0.0.1:{port}/api"
+                deadline = time.monotonic() + START_TIMEOUT
+                while not (port and _answers(url)):
+                    if process.poll() is not None or time.monotonic() > deadline:
+                        raise ServerError(f"the temporary Prefect server did not start; {log} says why")
+                    time.sleep(0.1)
             with temporary_settings({PREFECT_API_URL: url}):
-                yield url
-                drain()
+                try:
+                    yield url
+                finally:
+                    drain()
         finally:
             if process.stdin:
                 process.stdin.close()
@@ -88,6 +99,7 @@ def _serve() -> None:
     """Serve Prefect's API on a free port, named on standard output, until standard input ends."""
     import uvicorn
 
+    sys.stdin.readline()  # the parent's word that it is this server's turn
     os.environ |= {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
     from prefect.server.api.server import create_app
 

@@ -20,12 +20,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX = "{{ cookiecutter.package_name | upper }}_"
 ROOT = Path(__file__).resolve().parents[2]
 """The project's folder when it is installed from its sources, as `make setup` and the deployment do."""
+ENV_FILE = Path(os.environ.get(f"{PREFIX}ENV_FILE", ROOT / ".env"))
+"""Another file than `.env`, for the tests: they use nothing of the user's."""
 
 
 class Settings(BaseSettings):
     """In the environment a name is upper case, after `PREFIX`; a duration is ISO 8601 (`P30D`, `PT5M`)."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ROOT / ".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True)
 
     home: Path = ROOT / "var"
     """Where everything that a run leaves behind is kept."""
@@ -38,15 +40,15 @@ class Settings(BaseSettings):
     results_dir: Path = Path("results")
     """Where finished tasks keep their results; relative to `home`."""
 {%- if cookiecutter.cache_key != "none" %}
-    cache_expiration: timedelta | None = timedelta(days=30)
-    """How long a finished task is not run again for the same inputs; empty: for ever."""
+    cache_expiration: timedelta = Field(default=timedelta(days=30), gt=timedelta(0))
+    """How long a finished task is not run again for the same inputs."""
 {%- endif %}
 {%- if cookiecutter.retry_policy != "none" %}
     retries: int = Field(default=4, ge=1, le=50)
     """How often a task is tried again after a transient error."""
-    retry_base: timedelta = timedelta(seconds=1)
+    retry_base: timedelta = Field(default=timedelta(seconds=1), ge=timedelta(0))
     """The delay before the first retry; each further one doubles it."""
-    retry_cap: timedelta = timedelta(minutes=5)
+    retry_cap: timedelta = Field(default=timedelta(minutes=5), ge=timedelta(0))
     """No delay is longer than this, jitter aside."""
     retry_jitter: float = Field(default=0.5, gt=0, le=1)
     """By what part of itself a delay may be longer: 0.5 is up to one and a half times."""
@@ -60,7 +62,7 @@ class Settings(BaseSettings):
     @classmethod
     def _refuse_misspelt(cls, values: dict[str, Any]) -> dict[str, Any]:
         known = [name.upper() for name in cls.model_fields]
-        for variable in map(str.upper, {*os.environ, *dotenv_values(ROOT / ".env")}):
+        for variable in map(str.upper, {*os.environ, *dotenv_values(ENV_FILE)}):
             name = variable.removeprefix(PREFIX)
             if name != variable and name not in known and (meant := get_close_matches(name, known, 1, 0.8)):
                 raise ValueError(f"there is no setting {variable}; {PREFIX}{meant[0]} may be meant")

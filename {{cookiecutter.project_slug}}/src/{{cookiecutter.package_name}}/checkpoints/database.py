@@ -63,7 +63,8 @@ class Checkpoint:
         Yields a connection in a transaction, to write with; it commits, with the mark, when the block ends, and rolls
         back when the block raises. Yields None where the step is done already: then leave it.
 
-        Compute first and open the step for the writes alone: other writers wait until it ends.
+        Compute first and open the step for the writes alone: other writers wait until it ends. So would another
+        transaction of the same thread: use no other method of a checkpoint inside.
         """
         with database().begin() as connection:
             mark = insert(steps).values(job=self.job, step=key, done_at=datetime.now(UTC))

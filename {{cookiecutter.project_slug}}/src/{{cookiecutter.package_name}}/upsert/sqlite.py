@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     Connection,
     Dialect,
     Engine,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     or_,
 )
 from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.exc import ArgumentError
 
 from .settings import settings
 
@@ -51,10 +53,12 @@ class UpsertReport:
 @cache
 def database() -> Engine:
     """The project's database, one engine a process. The file is made on first use."""
-    url = settings.database_url.get_secret_value()
+    url: str | URL = settings.database_url.get_secret_value()
+    if url and not str(url).startswith("sqlite:///"):
+        raise ArgumentError("the setting DATABASE_URL must begin with sqlite:///, for this project writes to SQLite")
     if not url:
         settings.home.mkdir(parents=True, exist_ok=True)
-        url = f"sqlite:///{settings.home / 'flights.db'}"
+        url = URL.create("sqlite", database=str(settings.home / "flights.db"))
     # SQLite has one writer at a time. Threads queue for this process's one connection, which wastes less time than
     # SQLite's own waiting, by which processes wait for each other. Steps are short: after a minute, something hangs.
     engine = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60, connect_args={"timeout": 60})
@@ -63,7 +67,7 @@ def database() -> Engine:
     def configure(connection: Any, _: Any) -> None:
         # The driver's own transactions begin as readers, who cannot always become writers; ours begin below.
         connection.isolation_level = None
-        # Readers do not wait for the writer; FULL: what is committed survives a loss of power, not only of the process.
+        # Others can read the file meanwhile. FULL: what is committed survives a loss of power, not only of the process.
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
 

@@ -1,0 +1,45 @@
+"""Ctrl-C in the default project, with the temporary server that a run starts for itself."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from variants import Answers
+
+
+def test_ctrl_c_ends_the_run_and_its_server_soon(baked: Callable[[Answers], Path], tmp_path: Path) -> None:
+    project = baked({})
+    header, *records = (project / "data" / "flights.csv").read_text().splitlines()
+    years = [record.replace("2013,1,", f"{year},1,", 1) for year in range(2001, 2014) for record in records]
+    source = tmp_path / "flights.csv"
+    source.write_text("\n".join([header, *years]) + "\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
+        "DURABLE_FLIGHTS_HOME": str(tmp_path / "var"),
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PYTHONPATH": str(project / "src"),
+    }
+    command = [sys.executable, "-m", "durable_flights", "run", str(source)]
+    with (tmp_path / "log").open("w") as log:
+        # A group of its own, as a terminal gives it: Ctrl-C reaches all processes of the group.
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, process_group=0)
+        deadline = time.monotonic() + 180
+        while process.poll() is None and done(tmp_path) < 20:
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            assert process.wait(60) != 0
+        except subprocess.TimeoutExpired:
+            process.kill()
+            pytest.fail("the run did not end within a minute")
+    assert 20 <= done(tmp_path) < 31 * 13
+    assert "Error logging" not in (tmp_path / "log").read_text()
+
+
+def done(folder: Path) -> int:
+    return len(list((folder / "var" / "results").glob("*")))
