@@ -166,7 +166,8 @@ def main() -> None:
         from .server import ServerError
     except ValidationError as error:
         for fault in error.errors():
-            print(f"setting {'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}", file=sys.stderr)
+            where = "".join(f"setting {str(part).upper()}: " for part in fault["loc"])
+            print(where + fault["msg"].removeprefix("Value error, "), file=sys.stderr)
         sys.exit(2)
     try:
         app(sys.argv[1:], exit_on_error=False)
