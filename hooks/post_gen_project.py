@@ -10,7 +10,7 @@ PACKAGE = f"src/{ANSWERS['package_name']}"
 
 # The folders whose files are the answers of a prompt.
 FOLDERS = {
-    "result_storage": [f"{PACKAGE}/results", "tests/test_results"],
+    "result_storage": [f"{PACKAGE}/results", "tests/store", "tests/test_results"],
     "cache_key": [f"{PACKAGE}/cache_keys", "tests/test_cache_keys"],
     "retry_policy": [f"{PACKAGE}/retries", "tests/test_retries"],
     "upsert": [f"{PACKAGE}/upsert", "tests/test_upsert"],
@@ -26,7 +26,8 @@ def keep(folder: Path, answer: str) -> None:
     """Put what was chosen of a folder in its place, and remove the folder.
 
     `folder/answer.py` becomes `folder.py`; what is in `folder/answer/` goes to the project's root; what is in
-    `folder/shared/`, which every answer but `none` needs, goes beside the folder.
+    `folder/shared/`, which every answer but `none` needs, and in `folder/shared+a+b/`, which the answers a and b need,
+    goes beside the folder.
     """
     alternatives = folder.with_name(f".{folder.name}.alternatives")
     folder.rename(alternatives)
@@ -38,8 +39,9 @@ def keep(folder: Path, answer: str) -> None:
             shutil.copytree(path, ".", dirs_exist_ok=True)
         else:
             path.rename(folder.with_name(folder.name + path.name.removeprefix(answer)))
-    if chosen and (shared := alternatives / "shared").is_dir():
-        shutil.copytree(shared, folder.parent, dirs_exist_ok=True)
+    for shared in alternatives.glob("shared*") if chosen else ():
+        if answer in (shared.name.split("+")[1:] or [answer]):
+            shutil.copytree(shared, folder.parent, dirs_exist_ok=True)
     shutil.rmtree(alternatives)
 
 

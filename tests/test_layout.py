@@ -22,10 +22,11 @@ HOME = os.path.expanduser("~")
 COMMON = """
     .env.example .gitignore .pre-commit-config.yaml LICENSE Makefile README.md data/flights.csv pyproject.toml
     package/__init__.py package/__main__.py package/durable.py package/flights.py package/flows.py package/progress.py
-    package/rejects.py package/resume.py package/results.py package/runners.py package/runs.py package/server.py
+    package/probe.py package/rejects.py package/resume.py package/results.py package/runners.py package/runs.py package/server.py
     package/settings.py
-    tests/conftest.py tests/source.py tests/test_conventions.py tests/test_flights.py tests/test_flows.py
-    tests/test_main.py tests/test_progress.py tests/test_results.py tests/test_runners.py tests/test_settings.py
+    tests/conftest.py tests/source.py tests/store.py tests/test_conventions.py tests/test_durability.py
+    tests/test_flights.py tests/test_flows.py tests/test_main.py tests/test_progress.py tests/test_results.py
+    tests/test_runners.py tests/test_settings.py
 """
 
 # Those that a prompt adds, whatever its answer, unless that is `none`.
@@ -37,7 +38,11 @@ UNLESS_NONE = {
 }
 
 # Those that one answer adds.
+OBJECT_STORE = "package/block.py tests/servers.py tests/test_outages.py tests/test_store.py"
 ADDED = {
+    ("result_storage", "s3"): OBJECT_STORE,
+    ("result_storage", "gcs"): OBJECT_STORE,
+    ("result_storage", "azure"): OBJECT_STORE,
     ("ci", "github"): ".github/workflows/ci.yml",
     ("deployment", "process"): "prefect.yaml tests/test_deployment.py",
 }

@@ -15,13 +15,24 @@ from pathlib import Path
 
 import httpx
 import pytest
+{%- if cookiecutter.result_storage != "local" %}
+
+import store
+from servers import UnavailableError
+{%- endif %}
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
+    for name in [name for name in os.environ if name.startswith("{{ cookiecutter.package_name | upper }}_")]:
+        del os.environ[name]
     os.environ["TESTS_FOLDER"] = tempfile.mkdtemp(prefix="{{ cookiecutter.project_slug }}-")
+{%- if cookiecutter.result_storage != "local" %}
+    try:
+        os.environ |= store.start(Path(os.environ["TESTS_FOLDER"], "store"))
+    except UnavailableError as error:
+        os.environ["NO_STORE"] = str(error)
+{%- endif %}
 FOLDER = Path(os.environ["TESTS_FOLDER"])
 """For all processes of this test run."""
-for name in [name for name in os.environ if name.startswith("{{ cookiecutter.package_name | upper }}_")]:
-    del os.environ[name]
 os.environ |= {
     # Before the first import of the project and of Prefect, which read their settings then.
     "{{ cookiecutter.package_name | upper }}_HOME": str(FOLDER / os.environ.get("PYTEST_XDIST_WORKER", "var")),
@@ -31,6 +42,14 @@ os.environ |= {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:",
 }
+
+{%- if cookiecutter.result_storage != "local" %}
+PLACE = f"{FOLDER.name.replace('_', '-').lower()}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+os.environ |= {
+    "{{ cookiecutter.package_name | upper }}_RESULTS_FOLDER": PLACE,
+    "{{ cookiecutter.package_name | upper }}_RESULTS_BLOCK": PLACE,
+}
+{%- endif %}
 
 SERVER = """
 import time
@@ -90,6 +109,14 @@ def api() -> Iterator[str]:
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from {{ cookiecutter.package_name }}.server import drain
+{%- if cookiecutter.result_storage != "local" %}
+
+    if reason := os.environ.get("NO_STORE"):
+        pytest.skip(reason)
+    from prefect.blocks.core import Block
+
+    from {{ cookiecutter.package_name }}.results import RESULTS, register
+{%- endif %}
 
     deadline = time.monotonic() + START_TIMEOUT
     while "PREFECT_API_URL" not in os.environ:
@@ -100,12 +127,18 @@ def api() -> Iterator[str]:
     url = os.environ["PREFECT_API_URL"]
     # A heartbeat's thread costs each flow run a second at its end.
     with temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+{%- if cookiecutter.result_storage != "local" %}
+        register()
+{%- endif %}
         yield url
+{%- if cookiecutter.result_storage != "local" %}
+        Block.delete(RESULTS)
+{%- endif %}
         drain()
 
 
 @pytest.fixture(autouse=True)
-def home() -> Iterator[Path]:
+def home({% if cookiecutter.result_storage != "local" %}request: pytest.FixtureRequest{% endif %}) -> Iterator[Path]:
     """The folder of everything that a run leaves behind: empty when a test begins."""
     from {{ cookiecutter.package_name }}.settings import settings
 {%- if cookiecutter.upsert != "none" %}
@@ -119,3 +152,8 @@ def home() -> Iterator[Path]:
     database.cache_clear()
 {%- endif %}
     shutil.rmtree(settings.home)
+{%- if cookiecutter.result_storage != "local" %}
+    if "api" in request.fixturenames and "NO_STORE" not in os.environ:
+        for name in store.names():
+            store.delete(name)
+{%- endif %}

@@ -27,6 +27,7 @@ from {{ cookiecutter.package_name }}.tables import flights
 from {{ cookiecutter.package_name }}.upsert import database
 {%- endif %}
 
+import store
 from source import days, {% if cookiecutter.upsert != "none" %}keys, {% endif %}record, write
 
 pytestmark = pytest.mark.usefixtures("api")
@@ -180,7 +181,7 @@ def killed_half_way(path: Path) -> None:
     """Load a source in a process of its own, and kill that when some chunks are done and others are not."""
     command = [sys.executable, "-m", "{{ cookiecutter.package_name }}", "run", str(path)]
     process = subprocess.Popen(command)
-    while process.poll() is None and len(list(settings.results_dir.glob("*"))) < 20:
+    while process.poll() is None and len(store.names()) < 20:
         time.sleep(0.005)
     process.kill()
     assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"

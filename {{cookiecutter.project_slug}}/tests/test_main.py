@@ -53,9 +53,12 @@ def test_wrong_arguments_are_refused(
     assert not list(settings.home.iterdir())
 
 
+{% if cookiecutter.result_storage != "local" -%}
+@pytest.mark.usefixtures("api")
+{% endif -%}
 def test_setup_may_be_repeated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "setup") == call(monkeypatch, "setup") == 0
-    assert f"results are kept in {settings.results_dir}" in capsys.readouterr().out
+    assert "results are kept in " in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("api")

@@ -14,15 +14,21 @@ def test_paths_do_not_depend_on_the_current_folder(monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     elsewhere = Settings()
     assert elsewhere.home == ROOT / "elsewhere"
+{%- if cookiecutter.result_storage == "local" %}
     assert elsewhere.results_dir == ROOT / "elsewhere" / "results"
+{%- endif %}
     assert elsewhere.source.is_absolute()
 
 
 def test_tests_use_nothing_of_the_users() -> None:
     assert ENV_FILE.samefile(os.devnull)
+{%- if cookiecutter.result_storage == "local" %}
     assert settings.model_copy(update={"home": ROOT / "var", "results_dir": ROOT / "var" / "results"}) == Settings(
         home=ROOT / "var"
     )
+{%- else %}
+    assert settings.model_copy(update={"home": ROOT / "var"}) == Settings(home=ROOT / "var")
+{%- endif %}
     assert not settings.home.is_relative_to(ROOT)
 
 

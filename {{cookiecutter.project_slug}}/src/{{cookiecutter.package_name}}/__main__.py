@@ -45,7 +45,9 @@ def run(
     """
     _quiet(verbose)
     from .flights import SourceError, opened
-    from .flows import ChunksFailedError, job_name, load_flights
+    from .flows import ChunksFailedError, ResultsNotStoredError, job_name, load_flights
+    from .probe import StoreError
+    from .results import register
     from .server import server
     from .settings import settings
 
@@ -62,10 +64,11 @@ def run(
         return _complain(error)
     try:
         with server():
+            register()
             report = load_flights(source=path, job=job, chunk_days=days)
     except SourceError as error:
         return _complain(error)
-    except ChunksFailedError as error:
+    except (StoreError, ChunksFailedError, ResultsNotStoredError) as error:
         print(error, file=sys.stderr)
         return 1
     _show(report)
@@ -82,11 +85,18 @@ def resume(*, verbose: bool = False) -> int:
         Show Prefect's own log.
     """
     _quiet(verbose)
+    from .probe import StoreError
+    from .results import register
     from .resume import resume_dead_runs
     from .server import server
 
-    with server():
-        return 0 if resume_dead_runs(_show) else 1
+    try:
+        with server():
+            register()
+            return 0 if resume_dead_runs(_show) else 1
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 @app.command
@@ -119,15 +129,24 @@ def setup() -> int:
 {%- if cookiecutter.checkpoint != "none" %}
     from . import checkpoints  # noqa: F401 - it adds its tables to the schema
 {%- endif %}
+    from .probe import StoreError
     from .results import register
+{%- if cookiecutter.result_storage != "local" %}
+    from .server import server
+{%- endif %}
 {%- if cookiecutter.upsert != "none" %}
     from .tables import create
     from .upsert import database
 {%- endif %}
 
     try:
+{%- if cookiecutter.result_storage == "local" %}
         print(register())
-    except OSError as error:
+{%- else %}
+        with server():
+            print(register())
+{%- endif %}
+    except StoreError as error:
         return _complain(error)
 {%- if cookiecutter.upsert != "none" %}
     create(database())

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from prefect import Task, task
+from prefect import State, Task, task
 {%- if cookiecutter.cache_key == "none" %}
 from prefect.cache_policies import DEFAULT
 {%- endif %}
@@ -44,3 +44,12 @@ def durable_task(**options: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
             and raise it when the same inputs must give another result.
     """
     return task(**(POLICIES | options))
+
+
+def stored(state: State[Any]) -> bool:
+    """Tell whether the result of a completed task is in the store.
+
+    Prefect completes a task whose result it could not write, with an error in the log alone (`Transaction.commit` in
+    prefect/transactions.py); so a flow that relies on its results asks.
+    """
+    return state.name == "Cached" or bool(getattr(state.data, "is_persisted", False))

@@ -13,10 +13,11 @@ from pydantic import PositiveInt
 {% if cookiecutter.checkpoint != "none" -%}
 from .checkpoints import Checkpoint
 {% endif -%}
-from .durable import durable_task
+from .durable import durable_task, stored
 from .flights import Chunk, check, opened
 from .progress import progress
 from .rejects import collect_rejects, set_aside
+from .results import storage
 from .runners import task_runner
 from .runs import alive
 from .settings import settings
@@ -66,6 +67,10 @@ class RunReport(TypedDict):
 
 class ChunksFailedError(Exception):
     """Some chunks could not be done. The others are; a new run does the rest."""
+
+
+class ResultsNotStoredError(Exception):
+    """All chunks are done, but the results of some could not be stored."""
 
 
 @durable_task(version="1")
@@ -127,6 +132,8 @@ def load_flights(
         SourceError: the source cannot be used; nothing was written.
         ValueError: `job` is not a name.
         ChunksFailedError: some chunks failed; the others are done.
+        ResultsNotStoredError: all chunks are done, and the store of results failed meanwhile.
+        StoreError: there is no store of results; nothing was written.
     """
     source = source or settings.source
     job = job_name(source, job)
@@ -161,20 +168,23 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
 {%- endif %}
     reports: list[ChunkReport] = []
     failures: list[str] = []
+    lost = 0
     with progress(job, len(chunks), len(chunks) - len(todo)) as advance:
 {%- if cookiecutter.checkpoint != "none" %}
         # What the checkpoint does not have is not done, whatever results are stored: the database may be an older copy.
-        work = load_chunk.with_options(refresh_cache=True)
-        futures = work.map(todo, job=unmapped(job){% if cookiecutter.upsert != "none" %}, epoch=unmapped(epoch(database())){% endif %})
+        work = load_chunk.with_options(result_storage=storage(), refresh_cache=True)
 {%- else %}
-        futures = load_chunk.map(todo, job=unmapped(job){% if cookiecutter.upsert != "none" %}, epoch=unmapped(epoch(database())){% endif %})
+        work = load_chunk.with_options(result_storage=storage())
 {%- endif %}
+        futures = work.map(todo, job=unmapped(job){% if cookiecutter.upsert != "none" %}, epoch=unmapped(epoch(database())){% endif %})
         for future in as_completed(futures):
             report = future.result(raise_on_failure=False)
             if future.state.is_failed() or future.state.is_crashed():
                 failures.append(str(report))
-            elif {% if cookiecutter.checkpoint != "none" %}report is not None{% else %}report and future.state.name != "Cached"{% endif %}:
-                reports.append(report)
+            else:
+                lost += not stored(future.state)
+                if {% if cookiecutter.checkpoint != "none" %}report is not None{% else %}report and future.state.name != "Cached"{% endif %}:
+                    reports.append(report)
             advance()
     rejected, rejects_file = collect_rejects(job, chunks)
     reports.sort(key=lambda report: report["chunk"])
@@ -192,6 +202,11 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
         raise ChunksFailedError(
             f"{len(failures)} of {len(chunks)} chunks failed, the first with: {failures[0]}."
             " The others are done; run again for the rest"
+        )
+    if lost:
+        raise ResultsNotStoredError(
+            f"all {len(chunks)} chunks are done, but the results of {lost} could not be stored; the log says why, and"
+            " `make setup` whether the store can be written to now"
         )
     return RunReport(
         job=job,

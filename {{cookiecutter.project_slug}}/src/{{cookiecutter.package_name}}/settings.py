@@ -1,6 +1,6 @@
 """Every setting of the project, read from the environment and from `.env` beside `pyproject.toml`.
 
-Paths are absolute, so that a run started in another folder finds the same results{% if cookiecutter.upsert != "none" %} and the same database{% endif %}.
+Paths are absolute, so that a run started in another folder finds the same {% if cookiecutter.result_storage == "local" %}results{% if cookiecutter.upsert != "none" %} and the same database{% endif %}{% else %}files{% endif %}.
 A misspelt or invalid variable is an error: a setting that is ignored in silence is worse than one that is missing.
 Other variables that happen to begin with `PREFIX` are none of this project's business.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dotenv import dotenv_values
-from pydantic import Field, {% if cookiecutter.upsert != "none" %}SecretStr, {% endif %}model_validator
+from pydantic import Field, {% if cookiecutter.upsert != "none" or cookiecutter.result_storage != "local" %}SecretStr, {% endif %}model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "{{ cookiecutter.package_name | upper }}_"
@@ -37,8 +37,42 @@ class Settings(BaseSettings):
     """Days of flights in a chunk: one task, one step."""
     workers: int = Field(default=2, ge=1, le=64)
     """Chunks loaded at a time. Python computes one at a time; more help where chunks wait for something else."""
+{%- if cookiecutter.result_storage == "local" %}
     results_dir: Path = Path("results")
     """Where finished tasks keep their results; relative to `home`."""
+{%- else %}
+    results_block: str = Field(default="{{ cookiecutter.project_slug }}", pattern=r"^[a-z0-9-]+$")
+    """The name of the block by which the Prefect server knows the place of the results."""
+{%- if cookiecutter.result_storage == "azure" %}
+    results_container: str = ""
+    """The container in which finished tasks keep their results. It is not made here."""
+{%- else %}
+    results_bucket: str = ""
+    """The bucket in which finished tasks keep their results. It is not made here."""
+{%- endif %}
+    results_folder: str = Field(default="{{ cookiecutter.project_slug }}", pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]$")
+    """What the names of all results begin with."""
+{%- endif %}
+{%- if cookiecutter.result_storage == "s3" %}
+    results_access_key: str = ""
+    """The id of an access key; empty: the machine's role, profile or AWS variables."""
+    results_secret_key: SecretStr = SecretStr("")
+    """The key's secret."""
+    results_region: str = ""
+    """The bucket's region; empty: as the machine's profile or AWS variables say."""
+    results_endpoint: str = ""
+    """The URL of another server than Amazon's that speaks S3."""
+{%- elif cookiecutter.result_storage == "gcs" %}
+    results_credentials: SecretStr = SecretStr("")
+    """A service account's key, as JSON; empty: the Application Default Credentials of the machine."""
+    results_endpoint: str = ""
+    """The URL of another server than Google's, such as an emulator."""
+{%- elif cookiecutter.result_storage == "azure" %}
+    results_connection_string: SecretStr = SecretStr("")
+    """A connection string of the storage account, which names its endpoint too."""
+    results_account_url: str = ""
+    """Instead of it: the account's URL, for the machine's own identity."""
+{%- endif %}
 {%- if cookiecutter.cache_key != "none" %}
     cache_expiration: timedelta = Field(default=timedelta(days=30), gt=timedelta(0))
     """How long a finished task is not run again for the same inputs."""
@@ -73,8 +107,9 @@ class Settings(BaseSettings):
         home = ROOT / self.home.expanduser()
         self.__dict__.update(
             home=home,
-            source=ROOT / self.source.expanduser(),
+            source=ROOT / self.source.expanduser(),{%- if cookiecutter.result_storage == "local" %}
             results_dir=home / self.results_dir.expanduser(),
+{%- endif %}
         )
         return self
 

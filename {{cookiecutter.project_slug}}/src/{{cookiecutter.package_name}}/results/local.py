@@ -5,12 +5,19 @@ mount, or an object store.
 """
 
 from pathlib import Path
-from uuid import uuid4
 
-from .settings import settings
+from prefect.filesystems import LocalFileSystem
+
+from .probe import StoreError, probe
+from .settings import PREFIX, settings
 
 RESULTS: Path = settings.results_dir
 """What a task takes as `result_storage`. A folder needs no block on a server, so there is nothing to register there."""
+
+
+def storage() -> Path:
+    """Return what to give to many tasks of one run, in place of `RESULTS`: for a folder, the same."""
+    return RESULTS
 
 
 def register() -> str:
@@ -20,14 +27,14 @@ def register() -> str:
         One line that says where the results are.
 
     Raises:
-        OSError: the folder cannot be made, written to or read.
+        StoreError: the folder cannot be made, written to or read.
     """
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    probe = RESULTS / f".probe-{uuid4().hex}"
-    probe.write_text("probe")
     try:
-        if probe.read_text() != "probe":
-            raise OSError(f"{RESULTS} does not give back what was written to it")
-    finally:
-        probe.unlink()
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        probe(LocalFileSystem(basepath=str(RESULTS)), lambda name: (RESULTS / name).unlink())
+    except OSError as error:
+        raise StoreError(
+            f"results cannot be kept in {RESULTS}: {error.strerror}; make it a folder that can be written to,"
+            f" or set {PREFIX}RESULTS_DIR to another"
+        ) from error
     return f"results are kept in {RESULTS}"

@@ -1,0 +1,91 @@
+"""Where finished tasks keep their results: a container of Azure Blob Storage.
+
+Results outlive the worker and its disk, and every worker finds them. Prefect knows the container by a block on its
+server. The block holds credentials only if the settings do, encrypted by the server; with an account's URL alone each
+process uses the identity of its own machine (DefaultAzureCredential).
+
+A failed request is tried again by the client itself, up to a minute and a half long. What it gives up is not stored:
+Prefect completes the task all the same, and the flow says so (`durable.stored`).
+"""
+
+import asyncio
+
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from prefect_azure import AzureBlobStorageContainer, AzureBlobStorageCredentials
+
+from .block import load
+from .probe import StoreError, probe
+from .settings import PREFIX, settings
+
+RESULTS = f"azure-blob-storage-container/{settings.results_block}"
+"""What a task takes as `result_storage`: the slug of the saved block, for an unsaved one is a TypeError."""
+
+
+def storage() -> AzureBlobStorageContainer:
+    """Return the saved block: see `block.load`."""
+    return load(AzureBlobStorageContainer, RESULTS)
+
+
+def register() -> str:
+    """Prove by a write, a read and a delete that results can be kept in the container, and save its block. Idempotent.
+
+    Returns:
+        One line that says where the results are.
+
+    Raises:
+        StoreError: no account is set, the container does not exist, or it cannot be reached, written to or read.
+    """
+    if not (settings.results_connection_string or settings.results_account_url) or not settings.results_container:
+        raise StoreError(
+            f"results cannot be kept: set {PREFIX}RESULTS_CONTAINER, and {PREFIX}RESULTS_CONNECTION_STRING"
+            f" or {PREFIX}RESULTS_ACCOUNT_URL"
+        )
+    place = f"the container {settings.results_container}, folder {settings.results_folder}"
+    try:
+        container = _container()
+        probe(container, lambda name: asyncio.run(_delete(container.credentials, name)))
+    except (AzureError, RuntimeError, ValueError) as error:
+        raise StoreError(f"results cannot be kept in {place}: {_reason(error)}") from error
+    container.save(settings.results_block, overwrite=True)
+    return f"results are kept in {place}"
+
+
+def _container() -> AzureBlobStorageContainer:
+    credentials = (
+        AzureBlobStorageCredentials(connection_string=settings.results_connection_string)
+        if settings.results_connection_string
+        else AzureBlobStorageCredentials(account_url=settings.results_account_url)
+    )
+    return AzureBlobStorageContainer(
+        container_name=settings.results_container, base_folder=settings.results_folder, credentials=credentials
+    )
+
+
+async def _delete(credentials: AzureBlobStorageCredentials, name: str) -> None:
+    path = f"{settings.results_folder}/{name}"
+    async with credentials.get_blob_client(settings.results_container, path) as blob:
+        await blob.delete_blob()
+
+
+def _reason(error: Exception) -> str:
+    # Prefect's block raises RuntimeError from what says that something is missing.
+    match error.__cause__ if isinstance(error, RuntimeError) else error:
+        case ResourceNotFoundError():
+            return f"the account has no such container; make it, or set {PREFIX}RESULTS_CONTAINER to another"
+        case HttpResponseError(status_code=401 | 403) | ClientAuthenticationError():
+            return (
+                f"the account refuses it; check {PREFIX}RESULTS_CONNECTION_STRING, or the machine's identity, which"
+                " needs the role Storage Blob Data Contributor"
+            )
+        case ServiceRequestError() | ServiceResponseError():
+            return "the account cannot be reached; check the network and the account's URL"
+        case ValueError():
+            return f"{PREFIX}RESULTS_CONNECTION_STRING is not a connection string of a storage account"
+    return str(error)

@@ -1,0 +1,11 @@
+"""The bucket of results: where it is."""
+
+import pytest
+
+from {{ cookiecutter.package_name }}.results import register
+from {{ cookiecutter.package_name }}.settings import settings
+
+
+@pytest.mark.usefixtures("api")
+def test_place_is_said() -> None:
+    assert register() == f"results are kept in gs://results/{settings.results_folder}"
