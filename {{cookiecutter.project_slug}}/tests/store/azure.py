@@ -54,8 +54,8 @@ def _azurite() -> list[str]:
     program = place / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
     with FileLock(f"{place}.lock"):
         if not program.exists():
-            command = [npm, "install", "--prefix", str(place), "--no-save", "--no-audit", "--no-fund", f"azurite@{AZURITE}"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            install = [npm, "install", "--no-save", "--no-audit", "--no-fund", "--prefix", str(place)]
+            done = subprocess.run([*install, f"azurite@{AZURITE}"], capture_output=True, text=True, check=False)
             if done.returncode:
                 shutil.rmtree(place, ignore_errors=True)
                 raise UnavailableError(f"Azurite cannot be installed: {done.stderr.strip().splitlines()[-1:]}")
