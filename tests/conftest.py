@@ -2,6 +2,12 @@
 
 import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +17,9 @@ from variants import ROOT, Answers, typed
 
 Attempt = Callable[..., tuple[Result, Path]]
 Bake = Callable[..., Path]
+
+START_TIMEOUT = 180.0
+"""Seconds for the server."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -99,6 +108,62 @@ def environment(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     """The environment of programs that run on baked projects: no setting of this test run, and none of Prefect."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PREFECT_", "COV_"))}
     return {**ours, "PYTHONDONTWRITEBYTECODE": "1", "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect"))}
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def api(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Prefect server in memory, one for each process that runs tests."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    folder = tmp_path_factory.mktemp("server")
+    options = ["--no-services", "--no-ui", "--host", "127.0.0.1", "--port", str(port)]
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start", *options],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={
+                **environment,
+                "PREFECT_HOME": str(folder),
+                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+                "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:",
+            },
+        )
+        try:
+            deadline = time.monotonic() + START_TIMEOUT
+            while not answers(url):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail(f"the Prefect server did not start:\n{log.read_text(errors='replace')[-4000:]}")
+                time.sleep(0.2)
+            yield url
+        finally:
+            stop(process)
 
 
 @pytest.fixture

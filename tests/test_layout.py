@@ -32,7 +32,10 @@ COMMON = """
 # Those that a prompt adds, whatever its answer, unless that is `none`.
 UNLESS_NONE = {
     "cache_key": "package/cache_keys.py package/canonical.py tests/test_cache_keys.py",
-    "retry_policy": "package/retries.py package/transient.py tests/test_retries.py",
+    "retry_policy": """
+        package/attempts.py package/retries.py package/transient.py
+        tests/test_attempts.py tests/test_retries.py tests/test_transient.py
+    """,
     "upsert": "package/tables.py package/upsert.py tests/test_upsert.py",
     "checkpoint": "package/checkpoints.py tests/crash.py tests/test_checkpoints.py",
 }

@@ -1,10 +1,12 @@
-"""The project's conventions: every task has its policies.
+"""The project's conventions: every task has its policies, and no task runs in one of Prefect's transactions.
 
-A task that is to have others is named in EXEMPT, with the reason, and so is seen in review.
+What is to be an exception is named in a table here, with the reason, and so is seen in review.
 """
 
+import ast
 import importlib
 import pkgutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,3 +90,41 @@ def test_a_task_without_policies_is_caught() -> None:
 
     assert "result_storage" in faults(bare)
     assert not faults(durable)
+
+
+TRANSACTIONS: dict[str, str] = {}
+"""Modules that use Prefect's transactions all the same: their name, such as `flows`, and why."""
+
+
+def uses_transactions(source: str) -> bool:
+    """Whether a module imports `prefect.transactions`, in whatever form."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return any(f"{name}.".startswith("prefect.transactions.") for name in names)
+
+
+def test_no_module_puts_tasks_into_a_transaction() -> None:
+    # A transaction around tasks stores their results when it ends, so that a killed run has none; and a retry inside
+    # of it rolls it back: the run is Completed, and the results of the other tasks are gone.
+    files = Path({{ cookiecutter.package_name }}.__file__).parent.rglob("*.py")
+    found = {file.stem for file in files if uses_transactions(file.read_text(encoding="utf-8"))}
+    assert found == set(TRANSACTIONS), (
+        f"leave out prefect.transactions, or name the module in TRANSACTIONS in {__file__} with the reason"
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from prefect.transactions import transaction",
+        "import prefect.transactions",
+        "from prefect import transactions as t",
+        "def late():\n    from prefect.transactions import transaction",
+    ],
+)
+def test_a_transaction_is_caught(source: str) -> None:
+    assert uses_transactions(source)

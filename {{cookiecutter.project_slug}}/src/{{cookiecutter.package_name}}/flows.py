@@ -18,6 +18,9 @@ from .flights import Chunk, check, opened
 from .progress import progress
 from .rejects import collect_rejects, set_aside
 from .results import storage
+{%- if cookiecutter.retry_policy != "none" %}
+from .retries import FLOW_RETRIES
+{%- endif %}
 from .runners import task_runner
 from .runs import alive
 from .settings import settings
@@ -116,7 +119,7 @@ def load_chunk(chunk: Chunk, job: str{% if cookiecutter.upsert != "none" %}, epo
     )
 
 
-@flow(name="{{ cookiecutter.project_slug }}", task_runner=task_runner())
+@flow(name="{{ cookiecutter.project_slug }}", task_runner=task_runner(){% if cookiecutter.retry_policy != "none" %}, **FLOW_RETRIES{% endif %})
 def load_flights(
     source: Path | None = None, job: str | None = None, chunk_days: PositiveInt | None = None
 ) -> RunReport:

@@ -11,11 +11,11 @@ from datetime import timedelta
 {%- endif %}
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self
+from typing import {% if cookiecutter.retry_policy == "escalating" %}Annotated, {% endif %}Any, Self
 
 from dotenv import dotenv_values
-from pydantic import Field, {% if cookiecutter.upsert != "none" or cookiecutter.result_storage != "local" %}SecretStr, {% endif %}model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, {% if cookiecutter.upsert != "none" or cookiecutter.result_storage != "local" %}SecretStr, {% endif %}{% if cookiecutter.retry_policy == "escalating" %}field_validator, {% endif %}model_validator
+from pydantic_settings import BaseSettings, {% if cookiecutter.retry_policy == "escalating" %}NoDecode, {% endif %}SettingsConfigDict
 
 PREFIX = "{{ cookiecutter.package_name | upper }}_"
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,19 +77,47 @@ class Settings(BaseSettings):
     cache_expiration: timedelta = Field(default=timedelta(days=30), gt=timedelta(0))
     """How long a finished task is not run again for the same inputs."""
 {%- endif %}
-{%- if cookiecutter.retry_policy != "none" %}
+{%- if cookiecutter.retry_policy in ["exponential", "fixed"] %}
     retries: int = Field(default=4, ge=1, le=50)
     """How often a task is tried again after a transient error."""
+{%- endif %}
+{%- if cookiecutter.retry_policy == "exponential" %}
     retry_base: timedelta = Field(default=timedelta(seconds=1), ge=timedelta(0))
     """The delay before the first retry; each further one doubles it."""
     retry_cap: timedelta = Field(default=timedelta(minutes=5), ge=timedelta(0))
     """No delay is longer than this, jitter aside."""
+{%- elif cookiecutter.retry_policy == "escalating" %}
+    # Without NoDecode, pydantic-settings would want a list to be JSON.
+    retry_delays: Annotated[tuple[Annotated[timedelta, Field(ge=timedelta(0))], ...], NoDecode] = Field(
+        default=(timedelta(seconds=1), timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=10)),
+        min_length=1,
+        max_length=50,
+    )
+    """The delay before each retry of a task after a transient error, with commas between: `PT1S,PT10S,PT1M`."""
+{%- elif cookiecutter.retry_policy == "fixed" %}
+    retry_delay: timedelta = Field(default=timedelta(seconds=30), ge=timedelta(0))
+    """The delay before each retry."""
+{%- endif %}
+{%- if cookiecutter.retry_policy != "none" %}
     retry_jitter: float = Field(default=0.5, gt=0, le=1)
     """By what part of itself a delay may be longer: 0.5 is up to one and a half times."""
+    retry_after_max: timedelta = Field(default=timedelta(minutes=10), ge=timedelta(0))
+    """The longest wait that a server may ask for with Retry-After; a task that is to wait longer fails."""
+    flow_retries: int = Field(default=0, ge=0, le=50)
+    """How often a failed flow is run again, whatever its error: for deployed runs that nobody watches."""
+    flow_retry_delay: timedelta = Field(default=timedelta(minutes=1), ge=timedelta(0))
+    """The delay before that."""
 {%- endif %}
 {%- if cookiecutter.upsert != "none" %}
     database_url: SecretStr = SecretStr("")
     """An SQLAlchemy URL; empty: the SQLite file `<home>/flights.db`."""
+{%- endif %}
+{%- if cookiecutter.retry_policy == "escalating" %}
+
+    @field_validator("retry_delays", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [delay.strip() for delay in value.split(",")] if isinstance(value, str) else value
 {%- endif %}
 
     @model_validator(mode="before")
