@@ -21,9 +21,10 @@ from {{ cookiecutter.package_name }}.durable import durable_task
 from {{ cookiecutter.package_name }}.flights import Chunk, check
 from {{ cookiecutter.package_name }}.flows import load_flights
 from {{ cookiecutter.package_name }}.retries import DELAYS, FLOW_RETRIES, RETRIES
-from {{ cookiecutter.package_name }}.settings import ROOT, settings
+from {{ cookiecutter.package_name }}.settings import ROOT
 from {{ cookiecutter.package_name }}.transient import is_transient
 
+import store
 from source import days
 
 JITTER = RETRIES["retry_jitter_factor"]
@@ -208,7 +209,7 @@ def step(n: int) -> int:
 
 def stored() -> int:
     """How many results of `step` are stored."""
-    return len(list(settings.results_dir.glob("step *")))
+    return len([name for name in store.names() if name.startswith("step ")])
 
 
 @pytest.fixture(autouse=True)
