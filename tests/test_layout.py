@@ -30,7 +30,10 @@ COMMON = """
 
 # Those that a prompt adds, whatever its answer, unless that is `none`.
 UNLESS_NONE = {
-    "cache_key": "package/cache_keys.py package/canonical.py tests/test_cache_keys.py",
+    "cache_key": """
+        package/cache_keys.py package/canonical.py package/identity.py package/locks.py
+        tests/test_cache_keys.py tests/test_caching.py tests/test_canonical.py tests/test_locks.py
+    """,
     "retry_policy": "package/retries.py package/transient.py tests/test_retries.py",
     "upsert": "package/tables.py package/upsert.py tests/test_upsert.py",
     "checkpoint": "package/checkpoints.py tests/crash.py tests/test_checkpoints.py",
