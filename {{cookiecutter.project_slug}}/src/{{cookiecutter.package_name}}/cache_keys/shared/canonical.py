@@ -37,6 +37,7 @@ _BASES: dict[type, Callable[[Any], Any]] = {
     float: float.__float__,
     str: str.__str__,
     bytes: bytes.__bytes__,
+    bytearray: bytes,
     tuple: tuple,
     list: list,
     dict: dict,
@@ -70,12 +71,14 @@ def canonical(value: Any, name: str = "value", read: Read | None = None) -> byte
 
 def _is_plain(value: Any, depth: int) -> bool:
     """Whether JSON alone tells this value from any other. Level by level, so that C does what is done for each part."""
-    level = [value]
+    level: list[Any] = [value]
     for _ in range(depth):
         kinds = set(map(type, level))
         if not kinds <= _PLAIN:
             return False
-        parts = {kind: [part for part in level if type(part) is kind] for kind in kinds - _ALWAYS_PLAIN}
+        parts: dict[type, list[Any]] = {
+            kind: [part for part in level if type(part) is kind] for kind in kinds - _ALWAYS_PLAIN
+        }
         if not all(map(isfinite, parts.get(float, ()))):
             return False
         if int in parts and not -INT64 <= min(parts[int]) <= max(parts[int]) <= INT64:
@@ -194,7 +197,7 @@ def _kind(value: Any) -> str:
 
 def _name(path: tuple[str, ...]) -> str:
     name = "".join(path)
-    return name if len(name) <= 200 else f"{name[:200]}…"
+    return name if len(name) <= 80 else f"{name[:80]}…"
 
 
 def _error(path: tuple[str, ...], reason: str) -> TypeError:
