@@ -15,7 +15,8 @@ def digest(task: Task[Any, Any], parameters: dict[str, Any], source: str = "", r
     """Return the key of a call, of 64 hex digits.
 
     The task is known by where it is defined, without which two tasks with equal inputs would share a result, and by the
-    variables that it takes from a function around it, without which all tasks of one factory would.
+    variables that it takes from a function around it, without which all tasks of one factory would. Where such a
+    variable changes, as a list does that the task appends to, each call is another one.
 
     Args:
         task: as it is decorated.
