@@ -37,7 +37,7 @@ format: .venv/.ready ## put them in their style
 	@$(BIN)/ruff format
 
 bench: .venv/.ready ## measure, as ratios within one run
-	@for script in load memory bake; do $(BIN)/python benchmarks/$$script.py || exit; done
+	@for script in load memory keys bake; do $(BIN)/python benchmarks/$$script.py || exit; done
 
 pins: $(filter .uv/%,$(UV)) ## raise the exact versions that the tests run with
 	@$(UV) pip compile --quiet --universal --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links \

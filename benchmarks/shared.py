@@ -31,11 +31,12 @@ def temporary_home() -> Iterator[Path]:
         yield Path(folder)
 
 
-def bake(folder: Path, hooks: bool = True) -> Path:
-    """Bake the template with its default answers, in this process."""
+def bake(folder: Path, hooks: bool = True, **answers: str) -> Path:
+    """Bake the template in this process, with its default answers where no others are given."""
     from cookiecutter.main import cookiecutter  # it looks for the home when it is imported
 
-    return Path(cookiecutter(str(TEMPLATE), no_input=True, output_dir=str(folder), accept_hooks=hooks))
+    options: dict[str, Any] = {"no_input": True, "output_dir": str(folder), "accept_hooks": hooks}
+    return Path(cookiecutter(str(TEMPLATE), extra_context=answers, **options))
 
 
 @contextmanager

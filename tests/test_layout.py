@@ -31,7 +31,10 @@ COMMON = """
 
 # Those that a prompt adds, whatever its answer, unless that is `none`.
 UNLESS_NONE = {
-    "cache_key": "package/cache_keys.py package/canonical.py tests/test_cache_keys.py",
+    "cache_key": """
+        package/cache_keys.py package/canonical.py package/identity.py package/locks.py
+        tests/test_cache_keys.py tests/test_caching.py tests/test_canonical.py tests/test_locks.py
+    """,
     "retry_policy": """
         package/attempts.py package/retries.py package/transient.py
         tests/test_attempts.py tests/test_retries.py tests/test_transient.py

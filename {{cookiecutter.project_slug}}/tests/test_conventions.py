@@ -5,21 +5,24 @@ What is to be an exception is named in a table here, with the reason, and so is 
 
 import ast
 import importlib
+import inspect
 import pkgutil
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import Task
+from prefect import State, Task
 {%- if cookiecutter.cache_key == "none" %}
 from prefect.cache_policies import DEFAULT
 {%- endif %}
+from prefect.states import Failed
 
 import {{ cookiecutter.package_name }}
 {%- if cookiecutter.cache_key != "none" %}
 from {{ cookiecutter.package_name }}.cache_keys import cache_key
 {%- endif %}
-from {{ cookiecutter.package_name }}.durable import durable_task
+from {{ cookiecutter.package_name }}.durable import {% if cookiecutter.cache_key != "none" %}ONCE, {% endif %}durable_task
 from {{ cookiecutter.package_name }}.results import RESULTS
 {%- if cookiecutter.retry_policy != "none" %}
 from {{ cookiecutter.package_name }}.transient import is_transient
@@ -49,7 +52,7 @@ def faults(task: Task[Any, Any]) -> list[str]:
         "result_storage": (task.result_storage, RESULTS),
         "result_serializer": (task.result_serializer, "json"),
 {%- if cookiecutter.cache_key != "none" %}
-        "cache_key_fn": (task.cache_key_fn, cache_key),
+        "cache_policy": (getattr(task.cache_policy, "cache_key_fn", None), cache_key),
 {%- else %}
         "cache_policy": (task.cache_policy, DEFAULT),
 {%- endif %}
@@ -58,6 +61,8 @@ def faults(task: Task[Any, Any]) -> list[str]:
         "retries": (task.retries > 0, True),
 {%- endif %}
         "version": (bool(task.version), True),
+        # Prefect 3.8.8 stores a returned failure, and finds it as a success: raise an error.
+        "no returned Failed": (re.findall(r"return Failed\(", inspect.getsource(task.fn)), []),
     }
     return [name for name, (found, right) in wanted.items() if found != right]
 
@@ -88,8 +93,25 @@ def test_a_task_without_policies_is_caught() -> None:
     @durable_task(version="1")
     def durable() -> None: ...
 
+    @durable_task(version="1", result_storage_key="one-for-all")
+    def shares() -> None: ...
+
+    @durable_task(version="1")
+    def fails() -> State[Any]:
+        return Failed(message="a success from now on")
+{%- if cookiecutter.cache_key != "none" %}
+
+    @durable_task(version="1", **ONCE)
+    def once() -> None: ...
+{%- endif %}
+
     assert "result_storage" in faults(bare)
+    assert faults(shares) == ["cache_policy"], "a constant key gives the first call's result to all inputs"
+    assert faults(fails) == ["no returned Failed"]
     assert not faults(durable)
+{%- if cookiecutter.cache_key != "none" %}
+    assert not faults(once)
+{%- endif %}
 
 
 TRANSACTIONS: dict[str, str] = {}

@@ -10,6 +10,7 @@ from prefect.cache_policies import DEFAULT
 
 {% if cookiecutter.cache_key != "none" -%}
 from .cache_keys import CACHING
+from .locks import LOCKS
 {% endif -%}
 from .results import RESULTS
 {%- if cookiecutter.retry_policy != "none" %}
@@ -35,6 +36,18 @@ POLICIES: dict[str, Any] = {
 {%- endif %}
 }
 
+{%- if cookiecutter.cache_key != "none" %}
+
+ONCE: dict[str, Any] = {
+    "cache_policy": CACHING["cache_policy"].configure(isolation_level="SERIALIZABLE", lock_manager=LOCKS),
+}
+"""For a task that must not run twice at a time with the same key: `@durable_task(version="1", **ONCE)`.
+
+Without it, two calls that come before the first result is stored both run. With it, the second one waits, and gets that
+result; if the first one fails or its process is killed, the second one runs. `locks.py` says how far that reaches.
+"""
+{%- endif %}
+
 
 def durable_task(**options: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Make a function a Prefect task under the project's policies.
@@ -42,6 +55,8 @@ def durable_task(**options: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
     Args:
         **options: of `prefect.task`; they go before the policies. Give a `version` to a task whose results are stored,
             and raise it when the same inputs must give another result.
+
+    What fails must raise: a returned `Failed(...)` is stored, and found as a success (Prefect 3.8.8).
     """
     return task(**(POLICIES | options))
 

@@ -1,65 +1,204 @@
-"""One text for one value: equal in every process, on every run, whatever the order of a dict or a set."""
+"""One text for one value: equal in every process and on every Python, whatever the order of a dict or a set.
+
+Values that differ have texts that differ, even where they look alike: 1, 1.0, True, "1" and Decimal(1). A list and a
+tuple are the same, as they are in JSON. What plain JSON holds is written as it is, at the speed of C; all else as a
+dict of one entry, whose key says what its value stands for.
+"""
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Mapping, Set
-from datetime import date, datetime, time, timedelta
+import sys
+from collections.abc import Callable
+from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from pathlib import PurePath
+from itertools import chain
+from math import isfinite
+from pathlib import Path, PurePath
+from types import NoneType
 from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel
 
+DEPTH = 100
+"""How deep values may be nested: json itself fails at a depth that depends on the Python and on who calls it."""
+INT64 = 2**63 - 1
+"""Larger integers are written in hexadecimal: Python limits how many decimal digits it writes."""
 
-def canonical(value: Any, name: str = "value") -> str:
+_ALWAYS_PLAIN = {NoneType, bool, str}
+_SCALARS = _ALWAYS_PLAIN | {int, float}
+_CONTAINERS = (dict, list, tuple)
+_PLAIN = _SCALARS.union(_CONTAINERS)
+_BASES: dict[type, Callable[[Any], Any]] = {
+    # Not int(value) and so on, which the value's class may have changed.
+    int: int.__int__,
+    float: float.__float__,
+    str: str.__str__,
+    bytes: bytes.__bytes__,
+    bytearray: bytes,
+    tuple: tuple,
+    list: list,
+    dict: dict,
+    set: set,
+    frozenset: frozenset,
+}
+# Not ASCII only: "\U0001f600" and its two surrogates would be one text.
+_text = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+).encode
+
+Read = Callable[[Path, str], Any]
+
+
+def canonical(value: Any, name: str = "value", read: Read | None = None) -> bytes:
     """Return `value` as JSON with sorted keys.
 
-    Fields of a dataclass that do not compare are left out: they are not part of what the object is.
-
     Args:
-        value: plain data, dates, paths, enums, dataclasses, pydantic models, and containers of them.
+        value: plain data, dates, paths, enums, dataclasses, pydantic models, arrays of NumPy, tables of pandas, and
+            containers of them. Of a dataclass, fields that do not compare are left out: they are not part of what the
+            object is. An enum's member stands for its name.
         name: what the value is called in an error.
+        read: what a path stands for, as plain data; given the path and what it is called. Without it, its own text.
 
     Raises:
         TypeError: some part of the value has no stable form; the message names the path to it.
     """
-    return json.dumps(_stable(value, name), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    # Text can hold halves of characters, which file names have where they are not UTF-8.
+    return _text(_Writer(read).node(value, (name,))).encode("utf-8", "surrogatepass")
 
 
-def _stable(value: Any, path: str) -> Any:
-    # Each type that JSON does not have is tagged, so that "1", 1 and Decimal("1") stay apart.
-    match value:
-        case Enum():
-            return [_name(value), value.name]
-        case None | bool() | int() | str():
-            return value
-        case float():
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether JSON alone tells this value from any other. Level by level, so that C does what is done for each part."""
+    level: list[Any] = [value]
+    for _ in range(depth):
+        kinds = set(map(type, level))
+        if not kinds <= _PLAIN:
+            return False
+        parts: dict[type, list[Any]] = {
+            kind: [part for part in level if type(part) is kind] for kind in kinds - _ALWAYS_PLAIN
+        }
+        if not all(map(isfinite, parts.get(float, ()))):
+            return False
+        if int in parts and not -INT64 <= min(parts[int]) <= max(parts[int]) <= INT64:
+            return False
+        if kinds <= _SCALARS:
+            return True
+        # Each object once, however often it is there: one that contains itself would fill the memory.
+        dicts, lists, tuples = ({id(part): part for part in parts.get(kind, ())}.values() for kind in _CONTAINERS)
+        if not set(map(type, chain.from_iterable(dicts))) <= {str}:
+            return False
+        level = list(chain.from_iterable(chain(map(dict.values, dicts), lists, tuples)))
+    return False
+
+
+class _Writer:
+    def __init__(self, read: Read | None) -> None:
+        self.read = read
+
+    def node(self, value: Any, path: tuple[str, ...]) -> Any:
+        """A scalar, a list of nodes, or a dict of one entry: `{"json": value}`, `{kind: what stands for the value}`."""
+        kind = type(value)
+        if _is_plain(value, DEPTH + 1 - len(path)):
+            return value if kind in _SCALARS else {"json": value}
+        if len(path) > DEPTH:
+            raise _error(path, f"contains itself, or is nested more than {DEPTH} deep")
+        if kind in (list, tuple):
+            return self.nodes(value, path)
+        if kind is dict:
+            return self.mapping(value, path)
+        if kind in (set, frozenset):
+            return {"set": sorted(self.nodes(value, path), key=_text)}
+        if kind is int:
+            return {"int": hex(value)}
+        if kind is float:
             return {"float": repr(value)}
-        case Mapping():
-            if unstable := [key for key in value if not isinstance(key, str)]:
-                raise TypeError(f"{path}: the key {unstable[0]!r} is not a string")
-            return {"dict": {key: _stable(item, f"{path}[{key!r}]") for key, item in value.items()}}
-        case list() | tuple():
-            return [_stable(item, f"{path}[{index}]") for index, item in enumerate(value)]
-        case Set():
-            return {"set": sorted(canonical(item, path) for item in value)}
-        case datetime() | date() | time():
-            return {_name(value): value.isoformat()}
-        case timedelta() | Decimal() | UUID():
-            return {_name(value): str(value)}
-        case PurePath():
+        if kind is bytes:
+            return {"bytes": _sha256(value)}
+        if isinstance(value, PurePath):
+            if self.read and isinstance(value, Path):
+                return {"read": self.read(value, _name(path))}
             return {"path": str(value)}
-        case bytes():
-            return {"bytes": value.hex()}
-        case BaseModel():
-            return {_name(value): _stable(value.model_dump(), path)}
-        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            fields = [item.name for item in dataclasses.fields(value) if item.compare]
-            return {_name(value): {name: _stable(getattr(value, name), f"{path}.{name}") for name in fields}}
-    raise TypeError(f"{path}: {_name(value)} has no stable form; pass plain data, a dataclass or a pydantic model")
+        return {_kind(value): self.content(value, path)}
+
+    def nodes(self, values: Any, path: tuple[str, ...]) -> list[Any]:
+        return [self.node(item, (*path, f"[{index}]")) for index, item in enumerate(values)]
+
+    def mapping(self, value: dict[Any, Any], path: tuple[str, ...]) -> dict[str, Any]:
+        items = {key: self.node(item, (*path, f"[{key!r}]")) for key, item in value.items()}
+        if set(map(type, items)) <= {str}:
+            return {"dict": items}
+        pairs = [[self.node(key, (*path, f"[{key!r}]")), item] for key, item in items.items()]
+        return {"pairs": sorted(pairs, key=_text)}
+
+    def fields(self, value: Any, names: list[str], path: tuple[str, ...]) -> dict[str, Any]:
+        return {name: self.node(getattr(value, name), (*path, f".{name}")) for name in names}
+
+    def content(self, value: Any, path: tuple[str, ...]) -> Any:
+        """What tells a value from others of its class."""
+        kind = type(value)
+        if isinstance(value, Enum):
+            return value.name
+        if isinstance(value, date | time):
+            zone = getattr(getattr(value, "tzinfo", None), "key", None)
+            return value.isoformat() + (f"[{zone}]" if zone else "")
+        if isinstance(value, timedelta | Decimal | UUID):
+            return str(value)
+        if isinstance(value, BaseModel):
+            return self.fields(value, [name for name, _ in value], path)
+        # A subclass that is not a dataclass itself may have attributes that the fields do not tell of.
+        if "__dataclass_fields__" in vars(kind):
+            return self.fields(value, [field.name for field in dataclasses.fields(value) if field.compare], path)
+        # Not imported here: a value of theirs cannot be there before they are.
+        numpy, pandas = map(sys.modules.get, ("numpy", "pandas"))
+        if numpy and (kind is numpy.ndarray or isinstance(value, numpy.generic)):
+            return self.array(numpy.asarray(value), path)
+        if pandas and (kind in (pandas.DataFrame, pandas.Series) or isinstance(value, pandas.Index)):
+            return self.table(pandas, value, path)
+        if pandas and value is pandas.NA:
+            return None
+        for base, plain in _BASES.items():
+            if isinstance(value, base) and not getattr(value, "__dict__", None):
+                return self.node(plain(value), path)
+        raise _error(path, f"{_kind(value)} has no stable form; pass plain data, a dataclass or a pydantic model")
+
+    def array(self, array: Any, path: tuple[str, ...]) -> list[Any]:
+        if array.dtype.names:
+            raise _error(path, "an array of records has no stable form; pass its columns")
+        values = self.nodes(array.flat, path) if array.dtype.hasobject else _sha256(array.tobytes())
+        return [array.dtype.str, list(array.shape), values]
+
+    def table(self, pandas: Any, value: Any, path: tuple[str, ...]) -> list[Any]:
+        """The names, the index and the columns; of an index, its names and its values."""
+        if isinstance(value, pandas.DataFrame):
+            columns = [self.column(pandas, value.iloc[:, place], path) for place in range(value.shape[1])]
+            return [self.node(value.columns, path), self.node(value.index, path), columns]
+        names = list(value.names) if isinstance(value, pandas.Index) else [value.name, value.index]
+        return [self.nodes(names, path), self.column(pandas, value, path)]
+
+    def column(self, pandas: Any, column: Any, path: tuple[str, ...]) -> list[Any]:
+        dtype = column.dtype
+        if isinstance(dtype, pandas.CategoricalDtype):
+            parts = [self.node(dtype.categories, path), dtype.ordered, self.array(column.array.codes, path)]
+            return ["category", *parts]
+        if getattr(dtype, "kind", "O") != "O" and not pandas.api.types.is_extension_array_dtype(dtype):
+            return self.array(column.to_numpy(), path)
+        return [str(dtype), self.node(column.astype(object).tolist(), path)]
 
 
-def _name(value: Any) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__module__}:{type(value).__qualname__}"
+
+
+def _name(path: tuple[str, ...]) -> str:
+    name = "".join(path)
+    return name if len(name) <= 80 else f"{name[:80]}…"
+
+
+def _error(path: tuple[str, ...], reason: str) -> TypeError:
+    return TypeError(f"{_name(path)}: {reason}")
