@@ -6,8 +6,6 @@ import signal
 {%- if cookiecutter.checkpoint != "none" %}
 import sqlite3
 {%- endif %}
-import subprocess
-import sys
 import time
 from pathlib import Path
 from uuid import UUID
@@ -28,6 +26,7 @@ from {{ cookiecutter.package_name }}.upsert import database
 {%- endif %}
 
 import store
+from processes import Child
 from source import days, {% if cookiecutter.upsert != "none" %}keys, {% endif %}record, write
 
 pytestmark = pytest.mark.usefixtures("api")
@@ -179,23 +178,24 @@ def test_no_mark_is_left_by_runs_that_end_by_themselves(tmp_path: Path) -> None:
 
 def killed_half_way(path: Path) -> None:
     """Load a source in a process of its own, and kill that when some chunks are done and others are not."""
-    command = [sys.executable, "-m", "{{ cookiecutter.package_name }}", "run", str(path)]
-    process = subprocess.Popen(command)
-    while process.poll() is None and len(store.names()) < 20:
+    script = path.with_name("run.py")
+    script.write_text("from {{ cookiecutter.package_name }}.__main__ import main; main()")
+    child = Child(script, "run", str(path))
+    while child.process.is_alive() and len(store.names()) < 20:
         time.sleep(0.005)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    child.kill()
+    assert child.end()[0] == -signal.SIGKILL, "the run ended before it could be killed"
 
 
 def test_killed_run_is_finished_by_a_new_one(tmp_path: Path) -> None:
-    path = days(tmp_path / "f.csv", 150)
+    path = days(tmp_path / "f.csv", 100)
     killed_half_way(path)
     report = run(path)
 {%- if cookiecutter.cache_key != "none" or cookiecutter.checkpoint != "none" %}
-    assert 15 <= report["found"] < 150
-    assert report["done"] == 150 - report["found"]
+    assert 15 <= report["found"] < 100
+    assert report["done"] == 100 - report["found"]
 {%- else %}
-    assert report["done"] == 150
+    assert report["done"] == 100
 {%- endif %}
 {%- if cookiecutter.upsert != "none" %}
     assert set(table()) == keys(path)
@@ -203,13 +203,13 @@ def test_killed_run_is_finished_by_a_new_one(tmp_path: Path) -> None:
 
 
 def test_killed_run_is_resumed(tmp_path: Path) -> None:
-    path = days(tmp_path / "f.csv", 150)
+    path = days(tmp_path / "f.csv", 100)
     killed_half_way(path)
     (flow_run_id,) = dead()
     assert state_of(flow_run_id) == "Running", "Prefect does not know that the process is gone"
     reports: list[RunReport] = []
     assert resume_dead_runs(reports.append)
-    assert [report["chunks"] for report in reports] == [150]
+    assert [report["chunks"] for report in reports] == [100]
     assert reports[0]["found"] >= 15
     assert state_of(flow_run_id) == "Completed"
     assert dead() == []

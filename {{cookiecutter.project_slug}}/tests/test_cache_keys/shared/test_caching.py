@@ -1,10 +1,6 @@
 """When a task is run again and when it is not: the promises that do not depend on what its key is made of."""
 
-import importlib
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -20,6 +16,8 @@ from prefect.settings import PREFECT_TASKS_REFRESH_CACHE, temporary_settings
 from {{ cookiecutter.package_name }}.cache_keys import CACHING, cache_key
 from {{ cookiecutter.package_name }}.durable import durable_task
 from {{ cookiecutter.package_name }}.identity import digest
+
+from processes import Child
 
 calls: list[tuple[str, object]] = []
 
@@ -178,6 +176,7 @@ def test_tasks_with_one_wrapper_do_not_share_results() -> None:
     assert key(durable_task(version="1")(named(first)), value=1) == key(durable_task(version="1")(first), value=1)
 
 
+@pytest.mark.usefixtures("api")
 def test_scripts_do_not_share_results(tmp_path: Path) -> None:
     """Each of them is `__main__` when it is run. An import of the script is the same task."""
     script = """
@@ -192,10 +191,9 @@ print(cache_key(SimpleNamespace(task=work), {}))
 """
     (tmp_path / "first.py").write_text(script)
     (tmp_path / "second.py").write_text(script)
-    first, second, imported = (
-        subprocess.check_output([sys.executable, *command], cwd=tmp_path, text=True)
-        for command in (["first.py"], ["second.py"], ["-c", "import first"])
-    )
+    (tmp_path / "third.py").write_text("import first")
+    first, second, imported = (Child(tmp_path / name).end() for name in ("first.py", "second.py", "third.py"))
+    assert first[0] == 0
     assert first != second
     assert first == imported
 
@@ -219,37 +217,3 @@ def test_keys_stay_as_they_are() -> None:
     work.__module__, work.__qualname__ = "project.flows", "work"
     inputs = {"chunk": {"label": "2013-01-01", "place": (1, 2)}, "amount": Decimal("1.10"), "names": {"b", "a"}}
     assert digest(durable_task(version="1")(work), inputs) == GOLDEN
-
-
-STEPS = """
-import os, signal
-from prefect import flow
-from {{ cookiecutter.package_name }}.durable import durable_task
-
-@durable_task(version="1")
-def work(n: int) -> int:
-    print("ran", n, flush=True)
-    return n * n
-
-@flow
-def job(last: int) -> None:
-    for n in range(4):
-        if n == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-        assert work(n) == n * n
-"""
-
-
-@pytest.mark.usefixtures("api")
-def test_finished_tasks_of_a_killed_process_are_not_run_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """They are with `persist_result=True` alone, which many take for resume."""
-    (tmp_path / "steps.py").write_text(STEPS)
-    command = [sys.executable, "-c", "import steps; steps.job(last=2)"]
-    killed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert killed.stdout == "ran 0\nran 1\n"
-    monkeypatch.syspath_prepend(tmp_path)
-    importlib.import_module("steps").job(last=9)
-    assert capfd.readouterr().out == "ran 2\nran 3\n"

@@ -3,8 +3,6 @@
 import asyncio
 import copy
 import pickle
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +13,8 @@ from prefect import flow
 
 from {{ cookiecutter.package_name }}.durable import ONCE, durable_task
 from {{ cookiecutter.package_name }}.locks import LOCKS, FileLocks
+
+from processes import Child
 
 runs: list[str] = []
 PAUSE = 0.5
@@ -120,7 +120,7 @@ def work() -> str:
     return name
 
 (folder / f"{name}.at").touch()
-print(work())
+print(work(), flush=True)
 """
 
 
@@ -139,8 +139,7 @@ class Processes:
         self.folder = folder
         self.both = {}
         for name, before in (("a", "a.in"), ("b", "b.at")):
-            command = [sys.executable, "script.py", str(folder), kind, name]
-            self.both[name] = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+            self.both[name] = Child(folder / "script.py", str(folder), kind, name)
             wait(lambda before=before: self.has(before))  # type: ignore[misc]
 
     def has(self, file: str) -> bool:
@@ -150,7 +149,7 @@ class Processes:
         (self.folder / f"{name}.go").touch()
 
     def answers(self) -> list[str]:
-        return [process.communicate(timeout=60)[0].strip() for process in self.both.values()]
+        return [child.end()[1].strip() for child in self.both.values()]
 
 
 @pytest.mark.usefixtures("api")

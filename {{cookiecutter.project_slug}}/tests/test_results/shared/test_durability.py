@@ -1,10 +1,7 @@
 """Results: they outlive their process, come back in another, and are JSON."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 {%- if cookiecutter.cache_key != "none" %}
 from collections.abc import Callable
 {%- endif %}
@@ -17,6 +14,7 @@ from {{ cookiecutter.package_name }}.durable import durable_task, stored
 from {{ cookiecutter.package_name }}.results import register, storage
 
 import store
+from processes import Child
 
 pytestmark = pytest.mark.usefixtures("api")
 
@@ -67,23 +65,23 @@ def job(last: int) -> None:
         if n == last:
             os.kill(os.getpid(), signal.SIGKILL)
         assert work(n) == {"n": n}
+
+job(int(sys.argv[1]))
 """
 
 
-def worker(folder: Path, last: int) -> "subprocess.CompletedProcess[str]":
+def worker(folder: Path, last: int) -> tuple[int | None, str]:
     """Do the job in a process of its own, which kills itself before the task `last`."""
-    (folder / "worker.py").write_text(WORKER)
-    command = [sys.executable, "-c", f"import worker; worker.job({last})"]
-    return subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True, check=False)
+    script = folder / "worker.py"
+    script.write_text(WORKER)
+    return Child(script, str(last)).end()
 {%- if cookiecutter.cache_key != "none" %}
 
 
 def test_killed_worker_loses_no_finished_result_and_another_process_runs_none_of_them(tmp_path: Path) -> None:
-    killed = worker(tmp_path, 3)
-    assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, "ran 0\nran 1\nran 2\n")
+    assert worker(tmp_path, 3) == (-signal.SIGKILL, "ran 0\nran 1\nran 2\n")
     assert len(store.names()) == 3
-    second = worker(tmp_path, 9)
-    assert (second.returncode, second.stdout) == (0, "ran 3\nran 4\n"), second.stderr[-2000:]
+    assert worker(tmp_path, 9) == (0, "ran 3\nran 4\n")
 
 
 @pytest.mark.parametrize("cut", [lambda text: text[: len(text) // 2], lambda text: text[:-1], lambda text: b"{}"])
@@ -101,8 +99,7 @@ def test_damaged_record_is_computed_again(cut: Callable[[bytes], bytes]) -> None
 
 
 def test_killed_worker_loses_no_finished_result(tmp_path: Path) -> None:
-    killed = worker(tmp_path, 3)
-    assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, "ran 0\nran 1\nran 2\n")
+    assert worker(tmp_path, 3) == (-signal.SIGKILL, "ran 0\nran 1\nran 2\n")
     assert sorted(json.loads(json.loads(store.read(name))["result"])["n"] for name in store.names()) == [0, 1, 2]
 {%- endif %}
 

@@ -1,0 +1,45 @@
+"""Processes of the tests' own that can be killed: forked from one that has imported Prefect, which takes seconds."""
+
+import multiprocessing
+import os
+import random
+import runpy
+import sys
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["{{ cookiecutter.package_name }}.flows"])
+TIMEOUT = 120
+"""Seconds."""
+
+
+class Child:
+    """A script that runs in a process of its own, with the environment that the first of them was started in."""
+
+    def __init__(self, script: Path, *arguments: str) -> None:
+        self.output = script.with_name(f"{script.stem}-{random.getrandbits(64):x}.out")
+        self.process: BaseProcess = FORKS.Process(target=_run, args=(script, arguments, self.output))
+        self.process.start()
+
+    def kill(self) -> None:
+        """Send it SIGKILL."""
+        self.process.kill()
+
+    def end(self) -> tuple[int | None, str]:
+        """Wait for it; return its exit code, that of a signal negative, and what it has printed."""
+        self.process.join(TIMEOUT)
+        return self.process.exitcode, self.output.read_text()
+
+
+def _run(script: Path, arguments: tuple[str, ...], output: Path) -> None:
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT)
+    os.dup2(descriptor, 1)
+    # A fork has its parent's random numbers, and so would all of them.
+    random.seed()
+    sys.argv = [str(script), *arguments]
+    sys.path.insert(0, str(script.parent))
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        runpy.run_path(str(script), run_name="__main__")
