@@ -26,11 +26,11 @@ def work() -> str:
     return "done"
 """
 FILES = {
-    "steps/__init__.py": "",
-    "steps/near.py": "from .deep import far\nVALUE = 1\n",
-    "steps/deep/__init__.py": "",
-    "steps/deep/far.py": "import steps.near\nVALUE = 1\n",
-    "steps/unrelated.py": "VALUE = 1\n",
+    "example/__init__.py": "",
+    "example/near.py": "from .deep import far\nVALUE = 1\n",
+    "example/deep/__init__.py": "",
+    "example/deep/far.py": "import example.near\nVALUE = 1\n",
+    "example/unrelated.py": "VALUE = 1\n",
 }
 
 
@@ -38,15 +38,19 @@ def write(folder: Path, imports: str = "", inner: str = "pass") -> None:
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    (folder / "steps/job.py").write_text(TASK.format(imports=imports, inner=inner))
+    (folder / "example/job.py").write_text(TASK.format(imports=imports, inner=inner))
 
 
-def key(name: str = "steps.job") -> str:
-    """The key of a task, as a new process finds it."""
-    for module in [module for module in sys.modules if module.partition(".")[0] == "steps"]:
+def forget() -> None:
+    for module in [module for module in sys.modules if module.partition(".")[0] == "example"]:
         del sys.modules[module]
     importlib.invalidate_caches()
     fingerprint.cache_clear()
+
+
+def key(name: str = "example.job") -> str:
+    """The key of a task, as a new process finds it."""
+    forget()
     context: Any = SimpleNamespace(task=importlib.import_module(name).work)
     return cache_key(context, {})
 
@@ -56,7 +60,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
-    fingerprint.cache_clear()
+    forget()
 
 
 @pytest.mark.parametrize(
@@ -66,24 +70,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("from . import near", "pass"),
         ("from .near import *", "pass"),
         ("from . import *", "pass"),
-        ("import steps.near", "pass"),
-        ("import steps.near as other", "pass"),
-        ("from steps import near as other", "pass"),
-        ("from steps.near import VALUE", "pass"),
+        ("import example.near", "pass"),
+        ("import example.near as other", "pass"),
+        ("from example import near as other", "pass"),
+        ("from example.near import VALUE", "pass"),
         ("", "from .near import VALUE"),
-        ("", "import steps.deep.far"),
+        ("", "import example.deep.far"),
         ("if True:\n    from .deep import far", "pass"),
-        ("try:\n    import steps.deep.far\nexcept ImportError:\n    pass", "pass"),
+        ("try:\n    import example.deep.far\nexcept ImportError:\n    pass", "pass"),
     ],
 )
 def test_change_of_what_is_imported_changes_the_key(folder: Path, imports: str, inner: str) -> None:
     write(folder, imports, inner)
     if "*" in imports:
-        (folder / "steps/__init__.py").write_text("__all__ = ['near']\n")
+        (folder / "example/__init__.py").write_text("__all__ = ['near']\n")
     before = key()
     assert key() == before
     # Two imports away, and around a cycle.
-    for name in ("steps/deep/far.py", "steps/deep/__init__.py", "steps/near.py"):
+    for name in ("example/deep/far.py", "example/deep/__init__.py", "example/near.py"):
         text = (folder / name).read_text()
         (folder / name).write_text(text + "MORE = 2\n")
         assert key() != before, name
@@ -94,14 +98,14 @@ def test_change_of_what_is_imported_changes_the_key(folder: Path, imports: str, 
 def test_package_that_is_imported_by_the_way_counts(folder: Path) -> None:
     write(folder)
     before = key()
-    (folder / "steps/__init__.py").write_text("MORE = 2\n")
+    (folder / "example/__init__.py").write_text("MORE = 2\n")
     assert key() == before, "the package is not imported by the module"
-    write(folder, "import steps.unrelated")
+    write(folder, "import example.unrelated")
     before = key()
-    (folder / "steps/__init__.py").write_text("from .deep import far\n")
+    (folder / "example/__init__.py").write_text("from .deep import far\n")
     between = key()
     assert between != before
-    (folder / "steps/deep/far.py").write_text("VALUE = 2\n")
+    (folder / "example/deep/far.py").write_text("VALUE = 2\n")
     assert key() != between
 
 
@@ -127,7 +131,7 @@ def test_the_projects_package_counts_for_tasks_outside_of_it(folder: Path, monke
 def test_comments_and_formatting_do_not_count(folder: Path, old: str, new: str) -> None:
     write(folder, "from . import near")
     before = key()
-    file = folder / "steps/near.py"
+    file = folder / "example/near.py"
     file.write_text(file.read_text().replace(old, new))
     assert key() == before
 
@@ -136,31 +140,31 @@ def test_comments_and_formatting_do_not_count(folder: Path, old: str, new: str) 
 def test_all_else_counts(folder: Path, new: str) -> None:
     write(folder, "from . import near")
     before = key()
-    (folder / "steps/near.py").write_text("from .deep import far\n" + new + "\n")
+    (folder / "example/near.py").write_text("from .deep import far\n" + new + "\n")
     assert key() != before
 
 
 def test_modules_that_are_not_imported_do_not_count(folder: Path) -> None:
     write(folder, "from . import near", "importlib = __import__('importlib')")
     before = key()
-    (folder / "steps/unrelated.py").write_text("VALUE = 2\n")
-    (folder / "steps/another.py").write_text("VALUE = 2\n")
+    (folder / "example/unrelated.py").write_text("VALUE = 2\n")
+    (folder / "example/another.py").write_text("VALUE = 2\n")
     assert key() == before
 
 
 def test_place_of_the_files_does_not_count(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(folder, "from . import near")
     before = key()
-    (folder / "steps").rename(folder / "moved")
+    (folder / "example").rename(folder / "moved")
     (folder / "elsewhere").mkdir()
-    (folder / "moved").rename(folder / "elsewhere" / "steps")
+    (folder / "moved").rename(folder / "elsewhere" / "example")
     monkeypatch.syspath_prepend(folder / "elsewhere")
     assert key() == before
 
 
 def test_module_without_a_package_is_read_too(folder: Path) -> None:
     write(folder)
-    (folder / "steps/job.py").rename(folder / "alone.py")
+    (folder / "example/job.py").rename(folder / "alone.py")
     keys = []
     for value in (1, 2):
         with (folder / "alone.py").open("a") as file:
@@ -235,12 +239,12 @@ def test_task_is_run_again_when_its_code_has_changed(folder: Path, capsys: pytes
 
         @flow
         def job() -> None:
-            sys.modules["steps.job"].work()
+            sys.modules["example.job"].work()
 
         job()
         return capsys.readouterr().out.count("ran\n")
 
     assert ran() == 1
     assert ran() == 0
-    (folder / "steps/deep/far.py").write_text("VALUE = 2\n")
+    (folder / "example/deep/far.py").write_text("VALUE = 2\n")
     assert ran() == 1

@@ -23,6 +23,7 @@ from {{ cookiecutter.package_name }}.canonical import DEPTH, INT64, canonical
 
 class Color(enum.Enum):
     RED = 1
+    OTHER = object()
 
 
 class Other(enum.Enum):
@@ -90,7 +91,8 @@ LOOK_ALIKE: list[Any] = [
     {"dict": {"a": "1"}}, {"pairs": []}, {"decimal:Decimal": "1"}, {"float": float("nan")}, {"json": Decimal(1)},
     date(2013, 1, 1), datetime(2013, 1, 1), datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 1, 1, tzinfo=BERLIN),
     datetime(2013, 1, 1, tzinfo=timezone(timedelta(hours=1))), time(1), time(1, tzinfo=BERLIN), "2013-01-01",
-    timedelta(1), timedelta(0, 1), UUID(int=1), str(UUID(int=1)), Path("1"), Path("2"), Color.RED, Other.RED, "RED",
+    timedelta(1), timedelta(0, 1), UUID(int=1), str(UUID(int=1)), Path("1"), Path("2"), Color.RED, Color.OTHER,
+    Other.RED, "RED",
     # One character, and the two halves that JSON may write it as.
     "\U0001f600", "\ud83d\ude00", "\ud83d",
 ]  # fmt: skip
