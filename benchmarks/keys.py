@@ -68,6 +68,7 @@ def hits() -> Row:
     from prefect.cache_policies import INPUTS as PREFECT_INPUTS
 
     durable_task: Any = importlib.import_module(f"{PACKAGE}.durable").durable_task
+
     def work(day: str, columns: list[str]) -> int:
         RAN.append(day)
         return len(columns)

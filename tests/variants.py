@@ -6,6 +6,9 @@ that a new prompt or a new answer is covered as soon as it is written there.
 
 import itertools
 import json
+import math
+import os
+import random
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -52,10 +55,18 @@ class Options:
         return [answers for answers in combinations if self.completed(answers, set())]
 
     def pairwise(self) -> list[Answers]:
-        """Return a few variants in which every valid pair of answers, of any two prompts, occurs."""
-        wanted = self.pairs()
-        variants = []
-        for pair in sorted(wanted, key=sorted):
+        """Return a few variants in which every valid pair of answers occurs, of any two prompts; the defaults first."""
+        return min((self.some_pairwise(random.Random(seed)) for seed in range(30)), key=len)
+
+    def some_pairwise(self, chance: random.Random) -> list[Answers]:
+        """Return such variants, a few more or less by chance."""
+        variants = [{prompt: answers[0] for prompt, answers in self.choices.items()}]
+        wanted = self.pairs() - pairs_of(variants[0])
+        pairs = sorted(wanted, key=sorted)
+        chance.shuffle(pairs)
+        # The prompts with the most answers come first: their pairs need the most variants.
+        pairs.sort(key=lambda pair: -math.prod(len(self.choices[prompt]) for prompt, _ in pair))
+        for pair in pairs:
             if pair in wanted and (variant := self.completed(dict(pair), wanted)):
                 variants.append(variant)
                 wanted -= pairs_of(variant)
@@ -144,9 +155,9 @@ def name(answers: Answers) -> str:
     return "+".join(chosen) or "defaults"
 
 
-def each(variants: Iterable[Answers]) -> list[Any]:
-    """Return variants as parameters of a test, with readable names."""
-    return [pytest.param(answers, id=name(answers)) for answers in variants]
+def each(variants: Iterable[Answers], *more: Iterable[Any]) -> list[Any]:
+    """Return variants as parameters of a test, with readable names, and what else belongs to each."""
+    return [pytest.param(answers, *others, id=name(answers)) for answers, *others in zip(variants, *more, strict=True)]
 
 
 TEMPLATE = Options(CHOICES, [combination for combination, *_ in hook("pre_gen_project").REFUSED])
@@ -154,3 +165,8 @@ valid = TEMPLATE.valid
 all_variants = TEMPLATE.all_variants
 pairwise = TEMPLATE.pairwise
 covering = TEMPLATE.covering
+
+
+def chosen() -> list[Answers]:
+    """Return the variants that are tested: those of `pairwise`, or all of them if the environment has VARIANTS=all."""
+    return covering() if os.environ.get("VARIANTS") == "all" else pairwise()
