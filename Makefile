@@ -26,7 +26,7 @@ demo: $(filter .uv/%,$(UV)) ## make a project in .demo, kill its run in the midd
 test: .venv/.ready ## run all tests: the template's, and each variant's own
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 lint: .venv/.ready ## check the style of hooks, tests, tools and benchmarks
 	@$(BIN)/ruff check

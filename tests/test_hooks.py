@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+import shutil
 import shlex
 import sys
 import tomllib
@@ -296,6 +297,17 @@ def test_what_answers_share_goes_beside_the_folder(keep: Callable[[Path, str], N
     assert tree() == {"src/tables.py": "src/upsert/shared/tables.py", "src/upsert.py": "src/upsert/postgres.py"}
 
 
+def test_what_some_answers_share_goes_beside_the_folder_with_them(keep: Callable[[Path, str], None]) -> None:
+    for answer, tree_then in (
+        ("s3", {"src/results.py": "src/results/s3.py", "src/block.py": "src/results/shared+s3+gcs/block.py"}),
+        ("local", {"src/results.py": "src/results/local.py"}),
+    ):
+        shutil.rmtree("src", ignore_errors=True)
+        write("src/results/local.py", "src/results/s3.py", "src/results/gcs.py", "src/results/shared+s3+gcs/block.py")
+        keep(Path("src/results"), answer)
+        assert tree() == tree_then
+
+
 def test_none_removes_all(keep: Callable[[Path, str], None]) -> None:
     write("src/upsert/sqlite.py", "src/upsert/shared/tables.py", "src/other.py")
     keep(Path("src/upsert"), "none")
@@ -316,8 +328,11 @@ def test_every_choice_of_a_folder_has_its_file() -> None:
         for path in paths:
             template = path.replace(package, "src/{{cookiecutter.package_name}}")
             folder = ROOT / "{{cookiecutter.project_slug}}" / template
-            files = {file.name.removesuffix(".py") for file in folder.iterdir()} - {"shared", "__pycache__"}
-            assert files == {answer for answer in CHOICES[prompt] if answer != "none"}, folder
+            names = {file.name.removesuffix(".py") for file in folder.iterdir()} - {"__pycache__"}
+            shared = {name for name in names if name.startswith("shared")}
+            assert names - shared == {answer for answer in CHOICES[prompt] if answer != "none"}, folder
+            for name in shared:
+                assert set(name.split("+")[1:]) <= set(CHOICES[prompt]), f"{folder}/{name} names no answer"
 
 
 def test_the_end_says_what_was_chosen_and_what_comes_next(bake: Bake, capfd: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ Exit codes: 0, all is done; 1, the run failed, and a new one does the rest; 2, t
 nothing was written.
 """
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -139,12 +140,13 @@ def setup() -> int:
     from .upsert import database
 {%- endif %}
 
+    _quiet(verbose=False)
     try:
 {%- if cookiecutter.result_storage == "local" %}
-        print(register())
+        print(register(replace=True))
 {%- else %}
         with server():
-            print(register())
+            print(register(replace=True))
 {%- endif %}
     except StoreError as error:
         return _complain(error)
@@ -156,9 +158,11 @@ def setup() -> int:
 
 
 def _quiet(verbose: bool) -> None:
-    # Read when Prefect sets its logging up, which is at the first flow run.
     if not verbose:
+        # Read when Prefect sets its logging up, which is at the first flow run.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        # Else the loggers of libraries would write to the terminal until then.
+        logging.getLogger().addHandler(logging.NullHandler())
 
 
 def _complain(error: Exception) -> int:

@@ -123,12 +123,12 @@ def load_chunk(chunk: Chunk, job: str{% if cookiecutter.upsert != "none" %}, epo
 def load_flights(
     source: Path | None = None, job: str | None = None, chunk_days: PositiveInt | None = None
 ) -> RunReport:
-    """Load a file of flights. Run it again after anything: what is done stays done.
+    """Load a file of flights{% if cookiecutter.cache_key != "none" or cookiecutter.checkpoint != "none" %}. Run it again after anything: what is done stays done{% endif %}.
 
     Args:
         source: CSV, plain or gzip; the setting `source` unless given.
         job: the name of this work, of letters, digits, `.`, `_` and `-`; the file's name without its endings unless
-            given. What is done is known by job and content, so a corrected file has only its corrected days loaded.
+            given.{% if cookiecutter.cache_key != "none" or cookiecutter.checkpoint != "none" %} What is done is known by job and content, so a corrected file has only its corrected days loaded.{% endif %}
         chunk_days: days in a chunk; the setting `chunk_days` unless given.
 
     Raises:
@@ -208,8 +208,8 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
         )
     if lost:
         raise ResultsNotStoredError(
-            f"all {len(chunks)} chunks are done, but the results of {lost} could not be stored; the log says why, and"
-            " `make setup` whether the store can be written to now"
+            f"all {len(chunks)} chunks are done, but the results of {lost} could not be stored; Prefect's log says why"
+            " (--verbose shows it), and `make setup` whether the store can be written to now"
         )
     return RunReport(
         job=job,

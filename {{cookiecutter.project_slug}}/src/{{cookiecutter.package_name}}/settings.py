@@ -23,6 +23,10 @@ ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = Path(os.environ.get(f"{PREFIX}ENV_FILE", ROOT / ".env"))
 """Another file than `.env`, for the tests: they use nothing of the user's."""
 
+{%- if cookiecutter.retry_policy == "escalating" %}
+Delay = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=30))]
+{%- endif %}
+
 
 class Settings(BaseSettings):
     """In the environment a name is upper case, after `PREFIX`; a duration is ISO 8601 (`P30D`, `PT5M`)."""
@@ -74,7 +78,7 @@ class Settings(BaseSettings):
     """Instead of it: the account's URL, for the machine's own identity."""
 {%- endif %}
 {%- if cookiecutter.cache_key != "none" %}
-    cache_expiration: timedelta = Field(default=timedelta(days=30), gt=timedelta(0))
+    cache_expiration: timedelta = Field(default=timedelta(days=30), gt=timedelta(0), le=timedelta(days=36500))
     """How long a finished task is not run again for the same inputs."""
 {%- endif %}
 {%- if cookiecutter.retry_policy in ["exponential", "fixed"] %}
@@ -82,20 +86,20 @@ class Settings(BaseSettings):
     """How often a task is tried again after a transient error."""
 {%- endif %}
 {%- if cookiecutter.retry_policy == "exponential" %}
-    retry_base: timedelta = Field(default=timedelta(seconds=1), ge=timedelta(0))
+    retry_base: timedelta = Field(default=timedelta(seconds=1), ge=timedelta(0), le=timedelta(days=30))
     """The delay before the first retry; each further one doubles it."""
-    retry_cap: timedelta = Field(default=timedelta(minutes=5), ge=timedelta(0))
+    retry_cap: timedelta = Field(default=timedelta(minutes=5), ge=timedelta(0), le=timedelta(days=30))
     """No delay is longer than this, jitter aside."""
 {%- elif cookiecutter.retry_policy == "escalating" %}
     # Without NoDecode, pydantic-settings would want a list to be JSON.
-    retry_delays: Annotated[tuple[Annotated[timedelta, Field(ge=timedelta(0))], ...], NoDecode] = Field(
+    retry_delays: Annotated[tuple[Delay, ...], NoDecode] = Field(
         default=(timedelta(seconds=1), timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=10)),
         min_length=1,
         max_length=50,
     )
     """The delay before each retry of a task after a transient error, with commas between: `PT1S,PT10S,PT1M`."""
 {%- elif cookiecutter.retry_policy == "fixed" %}
-    retry_delay: timedelta = Field(default=timedelta(seconds=30), ge=timedelta(0))
+    retry_delay: timedelta = Field(default=timedelta(seconds=30), ge=timedelta(0), le=timedelta(days=30))
     """The delay before each retry."""
 {%- endif %}
 {%- if cookiecutter.retry_policy != "none" %}
@@ -105,7 +109,7 @@ class Settings(BaseSettings):
     """The longest wait that a server may ask for with Retry-After; a task that is to wait longer fails."""
     flow_retries: int = Field(default=0, ge=0, le=50)
     """How often a failed flow is run again, whatever its error: for deployed runs that nobody watches."""
-    flow_retry_delay: timedelta = Field(default=timedelta(minutes=1), ge=timedelta(0))
+    flow_retry_delay: timedelta = Field(default=timedelta(minutes=1), ge=timedelta(0), le=timedelta(days=30))
     """The delay before that."""
 {%- endif %}
 {%- if cookiecutter.upsert != "none" %}

@@ -29,6 +29,8 @@ ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 MISSING = {"results_container": "missing"}
 """Settings that name what is not there."""
+FAILURES = 3
+"""How many times in a row the store may fail to take a result, for it to be stored all the same."""
 
 
 def start(folder: Path) -> dict[str, str]:

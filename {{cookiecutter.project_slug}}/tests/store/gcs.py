@@ -26,6 +26,8 @@ PREFIX = "{{ cookiecutter.package_name | upper }}_"
 BUCKET = "results"
 MISSING = {"results_bucket": "missing"}
 """Settings that name what is not there."""
+FAILURES = 4
+"""How many times in a row the store may fail to take a result, for it to be stored all the same."""
 
 
 def start(folder: Path) -> dict[str, str]:

@@ -18,6 +18,8 @@ BUCKET = "results"
 ACCESS_KEY, SECRET_KEY = "tests", "of-no-worth-elsewhere"
 MISSING = {"results_bucket": "missing"}
 """Settings that name what is not there."""
+FAILURES = 6
+"""How many times in a row the store may fail to take a result, for it to be stored all the same."""
 
 
 def start(folder: Path) -> dict[str, str]:

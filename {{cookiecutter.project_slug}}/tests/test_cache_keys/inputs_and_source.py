@@ -55,6 +55,12 @@ def key(name: str = "example.job") -> str:
     return cache_key(context, {})
 
 
+def key_of(folder: Path, **files: str) -> str:
+    for name, text in files.items():
+        (folder / f"example/{name}.py").write_text(text)
+    return key()
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -196,7 +202,7 @@ def test_task_without_a_source_is_an_error() -> None:
     namespace: dict[str, Any] = {"__name__": "nowhere"}
     exec("def work(): ...", namespace)
     context: Any = SimpleNamespace(task=durable_task(version="1")(namespace["work"]))
-    with pytest.raises(TypeError, match="task work has no source file"):
+    with pytest.raises(TypeError, match="work has no source file"):
         cache_key(context, {})
 
 
@@ -248,3 +254,21 @@ def test_task_is_run_again_when_its_code_has_changed(folder: Path, capsys: pytes
     assert ran() == 0
     (folder / "example/deep/far.py").write_text("VALUE = 2\n")
     assert ran() == 1
+
+
+DURABLE = "from {{ cookiecutter.package_name }}.durable import durable_task\n"
+
+
+def test_function_behind_a_decorator_that_does_not_name_it_counts(folder: Path) -> None:
+    write(folder)
+    around = "def around(fn):\n    def inner():\n        return fn()\n    return inner\n"
+    job = f'{DURABLE}from .around import around\n@durable_task(version="1")\n@around\ndef work():\n    return %d\n'
+    assert key_of(folder, around=around, job=job % 1) != key_of(folder, job=job % 2)
+
+
+def test_function_that_a_factory_was_given_counts(folder: Path) -> None:
+    write(folder)
+    factory = f'{DURABLE}def make(fn):\n    @durable_task(version="1")\n    def do():\n        fn()\n    return do\n'
+    helper = "def help():\n    return %d\n"
+    (folder / "example/job.py").write_text("from .factory import make\nfrom .helper import help\nwork = make(help)\n")
+    assert key_of(folder, factory=factory, helper=helper % 1) != key_of(folder, helper=helper % 2)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from {{ cookiecutter.package_name }}.probe import StoreError
 from {{ cookiecutter.package_name }}.results import register
 from {{ cookiecutter.package_name }}.settings import settings
 
@@ -9,3 +10,13 @@ from {{ cookiecutter.package_name }}.settings import settings
 @pytest.mark.usefixtures("api")
 def test_place_is_said() -> None:
     assert register() == f"results are kept in s3://results/{settings.results_folder}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("endpoint", "127.0.0.1:9"), ("bucket", "My Bucket!"), ("region", "EU west"), ("access_key", "")],
+)
+def test_mistake_is_one_line(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(settings.__dict__, f"results_{name}", value)
+    with pytest.raises(StoreError, match=r"\Aresults cannot be kept.*\Z"):
+        register()

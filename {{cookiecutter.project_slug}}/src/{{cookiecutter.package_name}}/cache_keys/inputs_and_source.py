@@ -1,9 +1,10 @@
 """When a finished task is not run again: its name, its version, its inputs and its code are the same as before.
 
-Its code is that of its module and of all modules that this one imports, and they import, within the project's package
-and the task's own. Comments, blank lines and formatting do not count; anything else does, docstrings too, for code can
-read them. What is not seen: imports by a computed name (`importlib.import_module`), installed packages, data files, and
-an edit after the first key of a process. For these, give the task another `version`.
+Its code is that of its module, of the modules of functions that it is wrapped around or made with, and of all modules
+that these import, and they import, within the project's package and the task's own. Comments, blank lines and
+formatting do not count; anything else does, docstrings too, for code can read them. What is not seen: imports by a
+computed name (`importlib.import_module`), methods of objects among the inputs, installed packages, data files, and an
+edit after the first key of a process. For these, give the task another `version`.
 
 To run a task although its result is stored: `task.with_options(refresh_cache=True)`, or for all tasks of a run
 `PREFECT_TASKS_REFRESH_CACHE=true`. A result is good for as long as the setting `cache_expiration` says.
@@ -16,12 +17,13 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
 
-from .identity import digest
+from .identity import digest, functions
 from .settings import settings
 
 
@@ -33,10 +35,15 @@ def cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
             and runs the task uncached, so test the key of each new kind of input (`tests/test_caching.py`).
     """
     fn = inspect.unwrap(context.task.fn)
-    file = Path(getattr(getattr(fn, "__code__", None), "co_filename", ""))
-    if not file.is_file():
-        raise TypeError(f"task {context.task.name} has no source file, so that a change would not be seen")
-    return digest(context.task, parameters, source=fingerprint(fn.__module__, file))
+    found = []
+    for function in functions(fn) if isinstance(fn, FunctionType) else ():
+        if function.__module__.partition(".")[0] not in {name.partition(".")[0] for name in (fn.__module__, __name__)}:
+            continue
+        file = Path(function.__code__.co_filename)
+        if not file.is_file():
+            raise TypeError(f"task {context.task.name}: {function.__qualname__} has no source file to see a change in")
+        found.append(fingerprint(function.__module__, file))
+    return digest(context.task, parameters, source=" ".join(sorted(found)))
 
 
 CACHING: dict[str, Any] = {

@@ -20,7 +20,7 @@ from azure.core.exceptions import (
 )
 from prefect_azure import AzureBlobStorageContainer, AzureBlobStorageCredentials
 
-from .block import load
+from .block import load, reach, save
 from .probe import StoreError, probe
 from .settings import PREFIX, settings
 
@@ -33,8 +33,11 @@ def storage() -> AzureBlobStorageContainer:
     return load(AzureBlobStorageContainer, RESULTS)
 
 
-def register() -> str:
+def register(replace: bool = False) -> str:
     """Prove by a write, a read and a delete that results can be kept in the container, and save its block. Idempotent.
+
+    Args:
+        replace: whether a block of that name may lead to another place until now.
 
     Returns:
         One line that says where the results are.
@@ -50,10 +53,11 @@ def register() -> str:
     place = f"the container {settings.results_container}, folder {settings.results_folder}"
     try:
         container = _container()
+        reach(container.credentials.get_client().url)
         probe(container, lambda name: asyncio.run(_delete(container.credentials, name)))
     except (AzureError, RuntimeError, ValueError) as error:
         raise StoreError(f"results cannot be kept in {place}: {_reason(error)}") from error
-    container.save(settings.results_block, overwrite=True)
+    save(container, RESULTS, _place, replace)
     return f"results are kept in {place}"
 
 
@@ -66,6 +70,10 @@ def _container() -> AzureBlobStorageContainer:
     return AzureBlobStorageContainer(
         container_name=settings.results_container, base_folder=settings.results_folder, credentials=credentials
     )
+
+
+def _place(container: AzureBlobStorageContainer) -> str:
+    return f"the container {container.container_name}, folder {container.base_folder}"
 
 
 async def _delete(credentials: AzureBlobStorageCredentials, name: str) -> None:
@@ -86,6 +94,6 @@ def _reason(error: Exception) -> str:
             )
         case ServiceRequestError() | ServiceResponseError():
             return "the account cannot be reached; check the network and the account's URL"
-        case ValueError():
+        case ValueError() if settings.results_connection_string:
             return f"{PREFIX}RESULTS_CONNECTION_STRING is not a connection string of a storage account"
-    return str(error)
+    return str(error).splitlines()[0]

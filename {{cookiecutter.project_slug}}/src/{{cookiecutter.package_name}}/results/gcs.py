@@ -16,7 +16,7 @@ from prefect_gcp import GcpCredentials
 from prefect_gcp.cloud_storage import GcsBucket
 from requests.exceptions import RequestException
 
-from .block import load
+from .block import load, reach, save
 from .probe import StoreError, probe
 from .settings import PREFIX, settings
 
@@ -33,8 +33,11 @@ def storage() -> GcsBucket:
     return load(GcsBucket, RESULTS)
 
 
-def register() -> str:
+def register(replace: bool = False) -> str:
     """Prove by a write, a read and a delete that results can be kept in the bucket, and save its block. Idempotent.
+
+    Args:
+        replace: whether a block of that name may lead to another place until now.
 
     Returns:
         One line that says where the results are.
@@ -45,22 +48,27 @@ def register() -> str:
     if not settings.results_bucket:
         raise StoreError(f"results cannot be kept: set {PREFIX}RESULTS_BUCKET to the name of a bucket")
     place = f"gs://{settings.results_bucket}/{settings.results_folder}"
+    reach(settings.results_endpoint or "https://storage.googleapis.com")
     try:
         bucket = _bucket()
         probe(bucket, lambda name: bucket.get_bucket().blob(f"{settings.results_folder}/{name}").delete())
     except (GoogleAPIError, GoogleAuthError, RequestException, ValueError) as error:
         raise StoreError(f"results cannot be kept in {place}: {_reason(error)}") from error
-    bucket.save(settings.results_block, overwrite=True)
+    save(bucket, RESULTS, _place, replace)
     return f"results are kept in {place}"
 
 
 def _bucket() -> GcsBucket:
     key = settings.results_credentials.get_secret_value()
-    return GcsBucket(
-        bucket=settings.results_bucket,
-        bucket_folder=settings.results_folder,
-        gcp_credentials=GcpCredentials(service_account_info=key or None),
-    )
+    try:
+        credentials = GcpCredentials(service_account_info=key or None)
+    except ValueError as error:
+        raise StoreError(f"{PREFIX}RESULTS_CREDENTIALS is not a service account's key, in JSON") from error
+    return GcsBucket(bucket=settings.results_bucket, bucket_folder=settings.results_folder, gcp_credentials=credentials)
+
+
+def _place(bucket: GcsBucket) -> str:
+    return f"gs://{bucket.bucket}/{bucket.bucket_folder.rstrip('/')}"
 
 
 def _reason(error: Exception) -> str:
@@ -77,6 +85,4 @@ def _reason(error: Exception) -> str:
             return f"no credentials; set {PREFIX}RESULTS_CREDENTIALS to a service account's JSON key, or give a role"
         case RetryError() | RequestException() | GoogleAuthError():
             return f"{where} cannot be reached; check the network and {PREFIX}RESULTS_ENDPOINT"
-        case ValueError():
-            return f"{PREFIX}RESULTS_CREDENTIALS is not a service account's JSON key"
-    return str(error)
+    return str(error).splitlines()[0]

@@ -20,8 +20,11 @@ def storage() -> Path:
     return RESULTS
 
 
-def register() -> str:
+def register(replace: bool = False) -> str:
     """Make the folder and prove by a write, a read and a delete that results can be kept in it. Idempotent.
+
+    Args:
+        replace: for stores that are known by a name; not used here.
 
     Returns:
         One line that says where the results are.

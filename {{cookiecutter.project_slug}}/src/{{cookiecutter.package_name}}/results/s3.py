@@ -14,12 +14,16 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 from prefect_aws import AwsCredentials, S3Bucket
 from prefect_aws.client_parameters import AwsClientParameters
 
-from .block import load
+from .block import load, save
 from .probe import StoreError, probe
 from .settings import PREFIX, settings
 
 RESULTS = f"s3-bucket/{settings.results_block}"
 """What a task takes as `result_storage`: the slug of the saved block, for an unsaved one is a TypeError."""
+
+ATTEMPTS = 8
+"""Of each request. The pauses between them grow to 20 s each and make up half a minute, more or less (botocore's
+standard mode)."""
 
 # 403 and 404 are all that the answer to a HEAD request says.
 REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
@@ -31,8 +35,11 @@ def storage() -> S3Bucket:
     return load(S3Bucket, RESULTS)
 
 
-def register() -> str:
+def register(replace: bool = False) -> str:
     """Prove by a write, a read and a delete that results can be kept in the bucket, and save its block. Idempotent.
+
+    Args:
+        replace: whether a block of that name may lead to another place until now.
 
     Returns:
         One line that says where the results are.
@@ -43,20 +50,23 @@ def register() -> str:
     if not settings.results_bucket:
         raise StoreError(f"results cannot be kept: set {PREFIX}RESULTS_BUCKET to the name of a bucket")
     place = f"s3://{settings.results_bucket}/{settings.results_folder}"
-    bucket = _bucket()
-    client = bucket.credentials.get_client("s3")
+    if bool(settings.results_access_key) != bool(settings.results_secret_key):
+        raise StoreError(f"results cannot be kept: {PREFIX}RESULTS_ACCESS_KEY and _SECRET_KEY are set together or not")
     try:
+        # Not as patient as a run: somebody waits for the answer.
+        bucket = _bucket(attempts=2)
+        client = bucket.credentials.get_client("s3")
         probe(
             bucket,
             lambda name: client.delete_object(Bucket=settings.results_bucket, Key=f"{settings.results_folder}/{name}"),
         )
-    except (BotoCoreError, Boto3Error, ClientError) as error:
+    except (BotoCoreError, Boto3Error, ClientError, ValueError) as error:
         raise StoreError(f"results cannot be kept in {place}: {_reason(error)}") from error
-    bucket.save(settings.results_block, overwrite=True)
+    save(_bucket(ATTEMPTS), RESULTS, _place, replace)
     return f"results are kept in {place}"
 
 
-def _bucket() -> S3Bucket:
+def _bucket(attempts: int) -> S3Bucket:
     return S3Bucket(
         bucket_name=settings.results_bucket,
         bucket_folder=settings.results_folder,
@@ -66,11 +76,14 @@ def _bucket() -> S3Bucket:
             region_name=settings.results_region or None,
             aws_client_parameters=AwsClientParameters(
                 endpoint_url=settings.results_endpoint or None,
-                # boto3's own default is 5 attempts without a pause worth the name.
-                config={"retries": {"mode": "standard", "total_max_attempts": 8}, "connect_timeout": 10},
+                config={"retries": {"mode": "standard", "total_max_attempts": attempts}, "connect_timeout": 10},
             ),
         ),
     )
+
+
+def _place(bucket: S3Bucket) -> str:
+    return f"s3://{bucket.bucket_name}/{bucket.bucket_folder}"
 
 
 def _reason(error: Exception) -> str:
@@ -89,4 +102,4 @@ def _reason(error: Exception) -> str:
             return f"no credentials; set {PREFIX}RESULTS_ACCESS_KEY and {PREFIX}RESULTS_SECRET_KEY, or give a role"
         case NoConnectionError() | HTTPClientError():
             return f"{where} cannot be reached; check the network and {PREFIX}RESULTS_ENDPOINT"
-    return str(error)
+    return str(error).splitlines()[0]

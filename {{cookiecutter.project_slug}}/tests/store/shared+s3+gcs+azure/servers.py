@@ -73,7 +73,8 @@ def run_beside(start: Callable[[Path], dict[str, str]], setting: str, name: str)
     if not getattr(settings, setting):
         folder = settings.home / name
         try:
-            environment |= start(folder)
+            # By a name of its own: the block of that name on a shared server leads to the real store.
+            environment |= start(folder) | {f"{PREFIX}RESULTS_BLOCK": f"{settings.results_block}-local"}
         except UnavailableError as error:
             sys.exit(f"{PREFIX}{setting.upper()} is not set, and without it: {error}")
         print(f"{PREFIX}{setting.upper()} is not set: a server here keeps the results, in {folder}", flush=True)
@@ -91,6 +92,8 @@ class Faults(ThreadingHTTPServer):
         """Whether each connection is closed without an answer."""
         self.failures = 0
         """How many of the next requests are answered with 503 instead of being passed on."""
+        self.methods = {"GET", "HEAD", "PUT", "POST", "DELETE"}
+        """Of which requests."""
         super().__init__(("127.0.0.1", 0), _Forward)
 
     @property
@@ -107,7 +110,7 @@ class _Forward(BaseHTTPRequestHandler):
         if self.server.away:
             self.close_connection = True
             return
-        if self.server.failures:
+        if self.server.failures and self.command in self.server.methods:
             self.server.failures -= 1
             self._answer(503, [], b"")
             return

@@ -178,7 +178,7 @@ def test_tasks_with_one_wrapper_do_not_share_results() -> None:
 
 @pytest.mark.usefixtures("api")
 def test_scripts_do_not_share_results(tmp_path: Path) -> None:
-    """Each of them is `__main__` when it is run. An import of the script is the same task."""
+    """Each of them is `__main__` when it is run; those of one name in two folders are two scripts too."""
     script = """
 from types import SimpleNamespace
 from {{ cookiecutter.package_name }}.cache_keys import cache_key
@@ -189,13 +189,15 @@ def work() -> None: ...
 
 print(cache_key(SimpleNamespace(task=work), {}))
 """
-    (tmp_path / "first.py").write_text(script)
-    (tmp_path / "second.py").write_text(script)
-    (tmp_path / "third.py").write_text("import first")
-    first, second, imported = (Child(tmp_path / name).end() for name in ("first.py", "second.py", "third.py"))
-    assert first[0] == 0
-    assert first != second
-    assert first == imported
+    (tmp_path / "folder").mkdir()
+    keys = []
+    for name in ("first.py", "first.py", "second.py", "folder/first.py"):
+        (tmp_path / name).write_text(script)
+        code, key = Child(tmp_path / name).end()
+        assert code == 0
+        keys.append(key)
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
 
 
 def test_task_that_is_not_a_function_has_no_key() -> None:

@@ -16,7 +16,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, PrivateAttr, RootModel
 
 from {{ cookiecutter.package_name }}.canonical import DEPTH, INT64, canonical
 
@@ -41,6 +41,12 @@ class Letter(enum.StrEnum):
 class Bits(enum.Flag):
     ONE = 1
     TWO = 2
+
+
+class Kept(enum.IntFlag):
+    """Takes numbers that nobody has named."""
+
+    ONE = 1
 
 
 class Text(str):
@@ -77,6 +83,25 @@ class SubModel(Model):
     """Has the same fields."""
 
 
+class Private(BaseModel):
+    """Is not equal to another one that holds something else."""
+
+    _held: int = PrivateAttr(default=0)
+
+
+class Iterates(RootModel[list[int]]):
+    """Is iterated as what it holds is, as pydantic's manual has it."""
+
+    def __iter__(self) -> Any:
+        return iter(self.root)
+
+
+def private(held: int) -> Private:
+    model = Private()
+    model._held = held
+    return model
+
+
 BERLIN = ZoneInfo("Europe/Berlin")
 LOOK_ALIKE: list[Any] = [
     None, True, 1, 1.0, "1", Decimal(1), Decimal("1.0"), b"1", bytearray(b"1"), Number.ONE, Letter.ONE, Bits.ONE,
@@ -84,6 +109,7 @@ LOOK_ALIKE: list[Any] = [
     {b"1": "a"}, {Letter.ONE: "a"}, {"n": 1}, OrderedDict(n=1), Counter(n=1), Model(n=1), SubModel(n=1),
     Model(n=Model(n=1)), Model(n=SubModel(n=1)), Model(n={"n": 1}), Part("1"), Part(1), Part(Part(1)), Pair("1", 1),
     ["1", 1], [["1"], 1], [["1", 1]], ["1", [1]], ["1", {1}], [], {}, set(), [[]], [{}], [set()], "", b"", "null", "[]",
+    Kept(8), Kept(16), private(1), private(2), Iterates([1]), Iterates([2, 3]),
     0, 0.0, -0.0, False, float("nan"), "nan", float("inf"), -float("inf"), 1e308, INT64, INT64 + 1, -INT64, -INT64 - 1,
     hex(INT64 + 1), 10**400, 10**400 + 1, 10**5000, 0.1 + 0.2, 0.3,
     # Dicts that look like what stands for something else.
@@ -274,3 +300,14 @@ def test_arrays_differ_by_values_shapes_and_types() -> None:
     for array in (numpy.ma.array([1], mask=[True]), numpy.zeros(1, dtype="i4,i4")):
         with pytest.raises(TypeError, match="no stable form"):
             canonical(array)
+
+
+def test_object_with_attributes_beside_its_value_is_an_error() -> None:
+    class Delay(timedelta): ...
+
+    delay, part = Delay(1), Part("1")
+    delay.why = "another"  # type: ignore[attr-defined]
+    object.__setattr__(part, "more", 1)
+    for value in (delay, part):
+        with pytest.raises(TypeError, match="no stable form"):
+            canonical(value)

@@ -42,7 +42,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     store.be_impatient(monkeypatch)
     yield monkeypatch
     monkeypatch.undo()
-    register()
+    register(replace=True)
 
 
 @pytest.fixture
@@ -81,8 +81,15 @@ def test_place_that_is_not_set_is_said(given: pytest.MonkeyPatch) -> None:
 
 def test_store_without_a_route_is_said(given: pytest.MonkeyPatch) -> None:
     change(given, **store.through("http://127.0.0.1:9"))
-    with pytest.raises(StoreError, match=r"results cannot be kept in .* cannot be reached; check the network"):
+    with pytest.raises(StoreError, match=r"results cannot be kept.* cannot be reached; check the network"):
         register()
+
+
+def test_block_that_leads_elsewhere_is_replaced_only_when_that_is_asked_for(given: pytest.MonkeyPatch) -> None:
+    change(given, results_folder=f"{settings.results_folder}-of-another")
+    with pytest.raises(StoreError, match=r"leads to .*, the settings to .*-of-another: set .*RESULTS_BLOCK"):
+        register()
+    assert register(replace=True) == register()
 
 
 def test_block_that_is_not_saved_is_said() -> None:
@@ -102,10 +109,11 @@ def test_store_that_is_away_does_not_let_a_run_complete(proxy: Faults, tmp_path:
 
 
 def test_errors_for_a_while_are_ridden_out(proxy: Faults) -> None:
-    proxy.failures = 2
-    assert all(map(stored, squares(2)))
+    proxy.methods = {"PUT", "POST"}
+    proxy.failures = store.FAILURES
+    assert all(map(stored, squares(1)))
     assert proxy.failures == 0, "the store has failed"
-    assert len(store.names()) == 2
+    assert len(store.names()) == 1
 
 
 def test_result_that_was_not_stored_is_computed_again_when_the_store_is_back(proxy: Faults) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from prefect.blocks.core import Block
 
+from {{ cookiecutter.package_name }}.results import RESULTS
 from {{ cookiecutter.package_name }}.settings import PREFIX, ROOT, settings
 
 import store
@@ -33,6 +35,10 @@ def test_setup_works_beside_it(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert "is not set: a server here keeps the results" in done.stdout
     assert "results are kept in " in done.stdout
+    kind = RESULTS.split("/")[0]
+    Block.delete(f"{kind}/{settings.results_block}-new-local")
+    with pytest.raises(ValueError, match="Unable to find block"):
+        Block.load(f"{kind}/{settings.results_block}-new")  # by which the real store is known
 
 
 def test_it_does_not_outlive_its_command(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ _BASES: dict[type, Callable[[Any], Any]] = {
     set: set,
     frozenset: frozenset,
 }
+_ATOMS = (date, time, timedelta, Decimal, UUID)
 # Not ASCII only: "\U0001f600" and its two surrogates would be one text.
 _text = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
@@ -139,16 +140,26 @@ class _Writer:
         """What tells a value from others of its class."""
         kind = type(value)
         if isinstance(value, Enum):
-            return value.name
+            # A combination of flags that nobody has named is known by its number.
+            return value.name if value.name is not None else [str(value.value)]
+        # Those of pandas have attributes, and no more in them than their text.
+        if isinstance(value, _ATOMS) and getattr(value, "__dict__", None) and not kind.__module__.startswith("pandas"):
+            raise _error(path, f"{_kind(value)} has attributes of its own, and no stable form with them")
         if isinstance(value, date | time):
             zone = getattr(getattr(value, "tzinfo", None), "key", None)
             return value.isoformat() + (f"[{zone}]" if zone else "")
         if isinstance(value, timedelta | Decimal | UUID):
             return str(value)
         if isinstance(value, BaseModel):
-            return self.fields(value, [name for name, _ in value], path)
+            # Not by iteration, which a model may have made its own.
+            fields = self.fields(value, [*kind.model_fields, *(value.model_extra or ())], path)
+            private = value.__pydantic_private__
+            return [fields, self.node(private, (*path, ".private"))] if private else fields
         # A subclass that is not a dataclass itself may have attributes that the fields do not tell of.
         if "__dataclass_fields__" in vars(kind):
+            names = {field.name for field in dataclasses.fields(value)}
+            if more := getattr(value, "__dict__", {}).keys() - names:
+                raise _error(path, f"{min(more)} is no field of {_kind(value)}, and has no stable form")
             return self.fields(value, [field.name for field in dataclasses.fields(value) if field.compare], path)
         # Not imported here: a value of theirs cannot be there before they are.
         numpy, pandas = map(sys.modules.get, ("numpy", "pandas"))

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -39,10 +40,24 @@ def digest(task: Task[Any, Any], parameters: dict[str, Any], source: str = "", r
 def _place(item: FunctionType | type) -> tuple[str, str]:
     module = item.__module__
     if module.startswith("__") and isinstance(item, FunctionType):
-        # A script, or one that Prefect loads by its path: by the name that an import would give it. Whichever is run
-        # is called `__main__`, and two of them are not one module.
-        module = Path(item.__code__.co_filename).stem
+        # A script, or one that Prefect loads by its path: whichever is run is called `__main__`.
+        module = str(Path(item.__code__.co_filename).resolve())
     return module, item.__qualname__
+
+
+def functions(fn: FunctionType) -> Iterator[FunctionType]:
+    """Yield a function and those that it takes from functions around it, and they from theirs."""
+    found = [fn]
+    for each in found:
+        yield each
+        for cell in each.__closure__ or ():
+            try:
+                value = cell.cell_contents
+            except ValueError:  # not set yet
+                continue
+            value = inspect.unwrap(value.fn if isinstance(value, Task) else value)
+            if isinstance(value, FunctionType) and value not in found:
+                found.append(value)
 
 
 def _around(fn: FunctionType, within: tuple[FunctionType, ...] = ()) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """The block by which Prefect knows the store of results."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+import httpx
 from prefect.blocks.core import Block
 from prefect.settings import PREFECT_API_URL
 
 from .probe import StoreError
+from .settings import PREFIX
 
 B = TypeVar("B", bound=Block)
 
@@ -25,3 +28,42 @@ def load(kind: type[B], slug: str) -> B:
         ) from error
     loaded: B = block
     return loaded
+
+
+def save(block: Block, slug: str, place: Callable[[Any], object], replace: bool) -> None:
+    """Save a block on the Prefect server.
+
+    Args:
+        block: what is to be saved.
+        slug: by which it will be known.
+        place: what a block leads to.
+        replace: whether a block of that name may lead to another place until now.
+
+    Raises:
+        StoreError: it may not, and does: results of two environments would mix.
+    """
+    name = slug.split("/")[1]
+    try:
+        known: Any = type(block).load(name)
+    except ValueError:
+        known = None
+    if known and not replace and place(known) != place(block):
+        raise StoreError(
+            f"the block {slug} on the Prefect server at {PREFECT_API_URL.value()} leads to {place(known)}, the settings"
+            f" to {place(block)}: set {PREFIX}RESULTS_BLOCK to another name, or replace the block with: make setup"
+        )
+    block.save(name, overwrite=True)
+
+
+def reach(url: str) -> None:
+    """Ask a server for anything, so that one that is not there is known in seconds, not after a client's many tries.
+
+    Raises:
+        StoreError: nobody answers.
+    """
+    try:
+        httpx.head(url, timeout=10)
+    except httpx.HTTPError as error:
+        raise StoreError(
+            f"results cannot be kept: {url} cannot be reached; check the network and the settings"
+        ) from error

@@ -11,6 +11,7 @@ import http.client
 import re
 import socket
 import sqlite3
+import ssl
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,19 +24,28 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from .settings import settings
 
-LOST = (TimeoutError, ConnectionError, http.client.IncompleteRead, PoolTimeout)
+LOST = (
+    TimeoutError,
+    ConnectionError,
+    ssl.SSLEOFError,
+    http.client.IncompleteRead,
+    asyncio.IncompleteReadError,
+    PoolTimeout,
+)
 """Errors of connections and of waiting."""
 LOST_OF = {
     "aiohttp.client_exceptions": {"ClientConnectionError", "ClientPayloadError"},
     "azure.core.exceptions": {"IncompleteReadError", "ServiceRequestError", "ServiceResponseError"},
     "botocore.exceptions": {"ConnectionError", "HTTPClientError", "IncompleteReadError"},
-    "google.api_core.exceptions": {"RetryError"},
+    "boto3.exceptions": {"RetriesExceededError"},
+    "google.api_core.exceptions": {"Aborted", "RetryError"},
     "google.auth.exceptions": {"TransportError"},
     "httpx": {"TransportError"},
     "psycopg": {"OperationalError"},
     "psycopg2": {"OperationalError"},
     "redis.exceptions": {"ConnectionError", "ReadOnlyError", "TimeoutError", "TryAgainError"},
     "requests.exceptions": {"ChunkedEncodingError", "ConnectionError", "RetryError", "Timeout"},
+    "s3transfer.exceptions": {"RetriesExceededError"},
     "urllib3.exceptions": {"ProtocolError", "TimeoutError"},
 }
 """The same of other libraries, by module."""
