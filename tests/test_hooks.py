@@ -2,8 +2,8 @@
 
 import importlib.metadata
 import re
-import shutil
 import shlex
+import shutil
 import sys
 import tomllib
 from collections.abc import Callable
