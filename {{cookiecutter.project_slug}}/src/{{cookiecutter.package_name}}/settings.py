@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = Path(os.environ.get(f"{PREFIX}ENV_FILE", ROOT / ".env"))
 """Another file than `.env`, for the tests: they use nothing of the user's."""
 
+{%- if cookiecutter.result_storage != "local" %}
+FOLDER = r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
+{%- endif %}
 {%- if cookiecutter.retry_policy == "escalating" %}
 Delay = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=30))]
 {%- endif %}
@@ -54,7 +57,7 @@ class Settings(BaseSettings):
     results_bucket: str = ""
     """The bucket in which finished tasks keep their results. It is not made here."""
 {%- endif %}
-    results_folder: str = Field(default="{{ cookiecutter.project_slug }}", pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]$")
+    results_folder: str = Field(default="{{ cookiecutter.project_slug }}", pattern=FOLDER)
     """What the names of all results begin with."""
 {%- endif %}
 {%- if cookiecutter.result_storage == "s3" %}

@@ -30,7 +30,8 @@ RESULTS = f"azure-blob-storage-container/{settings.results_block}"
 
 def storage() -> AzureBlobStorageContainer:
     """Return the saved block: see `block.load`."""
-    return load(AzureBlobStorageContainer, RESULTS)
+    container: AzureBlobStorageContainer = load(AzureBlobStorageContainer, RESULTS)
+    return container
 
 
 def register(replace: bool = False) -> str:

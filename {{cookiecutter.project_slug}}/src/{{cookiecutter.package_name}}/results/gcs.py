@@ -30,7 +30,8 @@ if settings.results_endpoint:
 
 def storage() -> GcsBucket:
     """Return the saved block: see `block.load`."""
-    return load(GcsBucket, RESULTS)
+    bucket: GcsBucket = load(GcsBucket, RESULTS)
+    return bucket
 
 
 def register(replace: bool = False) -> str:

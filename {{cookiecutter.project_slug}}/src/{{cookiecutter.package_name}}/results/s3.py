@@ -32,7 +32,8 @@ MISSING = {"404", "NoSuchBucket"}
 
 def storage() -> S3Bucket:
     """Return the saved block: see `block.load`."""
-    return load(S3Bucket, RESULTS)
+    bucket: S3Bucket = load(S3Bucket, RESULTS)
+    return bucket
 
 
 def register(replace: bool = False) -> str:

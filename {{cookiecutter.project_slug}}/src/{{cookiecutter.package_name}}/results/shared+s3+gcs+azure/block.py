@@ -1,7 +1,7 @@
 """The block by which Prefect knows the store of results."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 from prefect.blocks.core import Block
@@ -10,24 +10,27 @@ from prefect.settings import PREFECT_API_URL
 from .probe import StoreError
 from .settings import PREFIX
 
-B = TypeVar("B", bound=Block)
 
-
-def load(kind: type[B], slug: str) -> B:
+def load(kind: type[Block], slug: str) -> Any:
     """Load a saved block, once for many tasks: with its slug alone, Prefect loads it again for each of them, which
     takes some 50 ms (`resolve_result_storage` in prefect/results.py).
+
+    Args:
+        kind: the block's class.
+        slug: its type's name and its own.
+
+    Returns:
+        A block of that kind.
 
     Raises:
         StoreError: the server has no such block.
     """
     try:
-        block: Any = kind.load(slug.split("/")[1])
+        return kind.load(slug.split("/")[1])
     except ValueError as error:
         raise StoreError(
             f"the Prefect server at {PREFECT_API_URL.value()} has no block {slug}; save it with: make setup"
         ) from error
-    loaded: B = block
-    return loaded
 
 
 def save(block: Block, slug: str, place: Callable[[Any], object], replace: bool) -> None:
