@@ -60,7 +60,7 @@ def _azurite() -> list[str]:
             done = subprocess.run([*install, f"azurite@{AZURITE}"], capture_output=True, text=True, check=False)
             if done.returncode:
                 shutil.rmtree(place, ignore_errors=True)
-                raise UnavailableError(f"Azurite cannot be installed: {(done.stderr.splitlines() or ['npm failed'])[0]}")
+                raise UnavailableError(f"Azurite cannot be installed: {done.stderr.partition(chr(10))[0]}")
     return [node, str(program)]
 
 
