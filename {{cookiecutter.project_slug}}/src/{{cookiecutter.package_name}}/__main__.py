@@ -161,8 +161,8 @@ def _quiet(verbose: bool) -> None:
     if not verbose:
         # Read when Prefect sets its logging up, which is at the first flow run.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-        # Else the loggers of libraries would write to the terminal until then.
-        logging.getLogger().addHandler(logging.NullHandler())
+        # Else loggers that nobody has set up would write to the terminal, such as Google's, which keep to themselves.
+        logging.lastResort = logging.NullHandler()
 
 
 def _complain(error: Exception) -> int:
