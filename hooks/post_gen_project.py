@@ -13,12 +13,24 @@ FOLDERS = {
     "result_storage": [f"{PACKAGE}/results", "tests/store", "tests/test_results"],
     "cache_key": [f"{PACKAGE}/cache_keys", "tests/test_cache_keys"],
     "retry_policy": [f"{PACKAGE}/retries", "tests/test_retries"],
-    "upsert": [f"{PACKAGE}/upsert", "tests/test_upsert"],
+    "upsert": [f"{PACKAGE}/upsert", "tests/sink", "tests/test_upsert"],
     "checkpoint": [f"{PACKAGE}/checkpoints", "tests/test_checkpoints"],
     "task_runner": [f"{PACKAGE}/runners", "tests/test_runners"],
     "deployment": ["deployment", "tests/test_deployment"],
     "ci": ["ci"],
     "license": ["LICENSE"],
+}
+
+# Files and folders that only some answers need, any of them.
+NEEDED = {
+    "tests/servers.py": [
+        ("result_storage", "s3"), ("result_storage", "gcs"), ("result_storage", "azure"), ("upsert", "postgres")
+    ],
+    "alembic.ini": [("upsert", "sqlite"), ("upsert", "postgres")],
+    "migrations": [("upsert", "sqlite"), ("upsert", "postgres")],
+    f"{PACKAGE}/migrations.py": [("upsert", "sqlite"), ("upsert", "postgres")],
+    "tests/test_migrations.py": [("upsert", "sqlite"), ("upsert", "postgres")],
+    "compose.yaml": [("upsert", "postgres")],
 }
 
 
@@ -49,6 +61,10 @@ def main() -> None:
     for prompt, folders in FOLDERS.items():
         for folder in folders:
             keep(Path(folder), ANSWERS[prompt])
+    for name, answers in NEEDED.items():
+        if not any(ANSWERS[prompt] == answer for prompt, answer in answers):
+            path = Path(name)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     choices = "\n".join(f"  {prompt} = {ANSWERS[prompt]}" for prompt in FOLDERS)
     print(f"Made {ANSWERS['project_slug']} with\n{choices}\nNext: cd {ANSWERS['project_slug']} && make run")
 

@@ -15,9 +15,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+{%- if cookiecutter.result_storage != "local" or cookiecutter.upsert == "postgres" %}
+{% if cookiecutter.upsert == "postgres" %}
+import sink
+{%- endif %}
 {%- if cookiecutter.result_storage != "local" %}
-
 import store
+{%- endif %}
 from servers import UnavailableError
 {%- endif %}
 
@@ -30,6 +34,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
         os.environ |= store.start(Path(os.environ["TESTS_FOLDER"], "store"))
     except UnavailableError as error:
         os.environ["NO_STORE"] = str(error)
+{%- endif %}
+{%- if cookiecutter.upsert == "postgres" %}
+    try:
+        sink.begin(Path(os.environ["TESTS_FOLDER"], "postgres"))
+    except UnavailableError as error:
+        raise pytest.UsageError(f"{error}; set {sink.SERVER} to the URL of a server for tests") from error
 {%- endif %}
 FOLDER = Path(os.environ["TESTS_FOLDER"])
 """For all processes of this test run."""
@@ -49,6 +59,9 @@ os.environ |= {
     "{{ cookiecutter.package_name | upper }}_RESULTS_FOLDER": PLACE,
     "{{ cookiecutter.package_name | upper }}_RESULTS_BLOCK": PLACE,
 }
+{%- endif %}
+{%- if cookiecutter.upsert == "postgres" %}
+os.environ |= sink.own()
 {%- endif %}
 
 SERVER = """
@@ -77,6 +90,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Kill the server's parent, which is a test too: a temporary server does not outlive it."""
+{%- if cookiecutter.upsert == "postgres" %}
+    sink.end()
+{%- endif %}
     if hasattr(config, "workerinput"):
         return
     if parent:
@@ -142,14 +158,14 @@ def home({% if cookiecutter.result_storage != "local" %}request: pytest.FixtureR
     """The folder of everything that a run leaves behind: empty when a test begins."""
     from {{ cookiecutter.package_name }}.settings import settings
 {%- if cookiecutter.upsert != "none" %}
-    from {{ cookiecutter.package_name }}.upsert import database
+
+    import sink
 {%- endif %}
 
     settings.home.mkdir(parents=True)
     yield settings.home
 {%- if cookiecutter.upsert != "none" %}
-    database().dispose()
-    database.cache_clear()
+    sink.empty()
 {%- endif %}
     shutil.rmtree(settings.home)
 {%- if cookiecutter.result_storage != "local" %}

@@ -130,6 +130,9 @@ def setup() -> int:
 {%- if cookiecutter.checkpoint != "none" %}
     from . import checkpoints  # noqa: F401 - it adds its tables to the schema
 {%- endif %}
+{%- if cookiecutter.upsert in ["sqlite", "postgres"] %}
+    from .migrations import upgrade
+{%- endif %}
     from .probe import StoreError
     from .results import register
 {%- if cookiecutter.result_storage != "local" %}
@@ -152,6 +155,9 @@ def setup() -> int:
         return _complain(error)
 {%- if cookiecutter.upsert != "none" %}
     create(database())
+{%- if cookiecutter.upsert in ["sqlite", "postgres"] %}
+    upgrade()
+{%- endif %}
     print(f"tables are ready in {database().url}")
 {%- endif %}
     return 0

@@ -117,7 +117,13 @@ class Settings(BaseSettings):
 {%- endif %}
 {%- if cookiecutter.upsert != "none" %}
     database_url: SecretStr = SecretStr("")
+{%- if cookiecutter.upsert == "postgres" %}
+    """`postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; `make run` without it starts a server of this machine."""
+{%- elif cookiecutter.upsert == "duckdb" %}
+    """An SQLAlchemy URL; empty: the DuckDB file `<home>/flights.duckdb`."""
+{%- else %}
     """An SQLAlchemy URL; empty: the SQLite file `<home>/flights.db`."""
+{%- endif %}
 {%- endif %}
 {%- if cookiecutter.retry_policy == "escalating" %}
 

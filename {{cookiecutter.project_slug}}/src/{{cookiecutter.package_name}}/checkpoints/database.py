@@ -5,13 +5,14 @@ at the same step one waits, then finds it done. Each step takes effect exactly o
 (mail, HTTP, files) are not part of that promise.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, Integer, String, Table, delete, func, select
+from sqlalchemy import Column, Connection, Dialect, Integer, String, Table, bindparam, delete, func, select
+from sqlalchemy.exc import DBAPIError
 
 from .tables import UtcDateTime, metadata, renew_epoch
 from .upsert import database, insert
@@ -21,7 +22,7 @@ steps = Table(
     metadata,
     Column("job", String(200), primary_key=True),
     Column("step", String(200), primary_key=True),
-    Column("done_at", UtcDateTime, nullable=False),
+    Column("done_at", UtcDateTime, nullable=False, server_default=func.now()),
 )
 jobs = Table(
     "jobs",
@@ -37,6 +38,14 @@ class JobStatus(NamedTuple):
     job: str
     done: int
     total: int
+
+
+@cache
+def _claim(dialect: Dialect) -> tuple[str, Sequence[str] | None]:
+    """The statement that marks a step if it is not marked, and the order of its parameters where they have no names."""
+    mark = insert(steps).values(job=bindparam("job"), step=bindparam("step"))
+    compiled: Any = mark.on_conflict_do_nothing().returning(steps.c.step).compile(dialect=dialect)
+    return str(compiled), compiled.positiontup
 
 
 @dataclass(frozen=True)
@@ -61,15 +70,34 @@ class Checkpoint:
         """Do a step and mark it as done, both or neither.
 
         Yields a connection in a transaction, to write with; it commits, with the mark, when the block ends, and rolls
-        back when the block raises. Yields None where the step is done already: then leave it.
+        back when the block raises. Yields None where the step is done already, by another process that was waited for
+        perhaps: then leave it.
 
         Compute first and open the step for the writes alone: other writers wait until it ends. So would another
         transaction of the same thread: use no other method of a checkpoint inside.
         """
-        with database().begin() as connection:
-            mark = insert(steps).values(job=self.job, step=key, done_at=datetime.now(UTC))
-            claimed = connection.execute(mark.on_conflict_do_nothing()).rowcount
-            yield connection if claimed else None
+        ended = False
+        try:
+            with database().begin() as connection:
+                yield connection if self._claim(connection, key) else None
+                ended = True
+        except DBAPIError as error:
+            # A connection that is lost at COMMIT leaves it open whether that was done; the mark tells.
+            if not (ended and error.connection_invalidated and self._is_done(key)):
+                raise
+
+    def _claim(self, connection: Connection, key: str) -> bool:
+        """Mark a step, unless it is marked; wait for another process that is at it."""
+        sql, order = _claim(connection.dialect)
+        mark = {"job": self.job, "step": key}
+        # Run on the driver: SQLAlchemy has written the SQL, but its `execute` would be most of the cost of a step.
+        claimed = connection.exec_driver_sql(sql, tuple(mark[name] for name in order) if order else mark)
+        return claimed.first() is not None
+
+    def _is_done(self, key: str) -> bool:
+        # By a claim, which waits for a COMMIT that the server is still at.
+        with database().connect() as connection:
+            return not self._claim(connection, key)
 
     def done(self) -> set[str]:
         """Return the keys of all steps of the job that are done."""

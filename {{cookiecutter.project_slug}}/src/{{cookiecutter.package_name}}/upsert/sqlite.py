@@ -1,53 +1,45 @@
 """The database sink, on SQLite: one row a key, however often it is written.
 
-Exactly once is not promised here but by what surrounds it: an upsert may be repeated without harm, and a repeat changes
-nothing.
+An upsert may be repeated without harm, and a repeat changes nothing. That each is done at all, and exactly once, is for
+what surrounds it to promise.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from functools import cache, lru_cache
-from itertools import islice
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     URL,
+    BigInteger,
+    Column,
     Connection,
+    DateTime,
     Dialect,
     Engine,
+    Float,
+    Integer,
+    Numeric,
     Table,
+    TypeDecorator,
     bindparam,
     create_engine,
     event,
-    or_,
 )
-from sqlalchemy.dialects.sqlite import Insert, insert
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.types import TypeEngine
 
+from . import migrations  # noqa: F401 - it marks a new database as up to date
+from .rows import Columns, Shape, UpsertReport, batches, in_units, json_text, outside
 from .settings import settings
 
 BATCH = 5000
 """Rows in memory at a time."""
 
-__all__ = ["UpsertReport", "database", "insert", "upsert"]
-
-
-@dataclass(frozen=True)
-class UpsertReport:
-    """What an upsert did, counted in rows of the table."""
-
-    inserted: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    """Rows that were there already with the same values; nothing was written for them."""
-
-    def __add__(self, other: "UpsertReport") -> "UpsertReport":
-        return UpsertReport(
-            self.inserted + other.inserted,
-            self.updated + other.updated,
-            self.unchanged + other.unchanged,
-        )
+__all__ = ["ExactNumeric", "UpsertReport", "database", "insert", "upsert"]
 
 
 @cache
@@ -61,7 +53,14 @@ def database() -> Engine:
         url = URL.create("sqlite", database=str(settings.home / "flights.db"))
     # SQLite has one writer at a time. Threads queue for this process's one connection, which wastes less time than
     # SQLite's own waiting, by which processes wait for each other. Steps are short: after a minute, something hangs.
-    engine = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60, connect_args={"timeout": 60})
+    engine = create_engine(
+        url,
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=60,
+        connect_args={"timeout": 60},
+        json_serializer=json_text,
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:
@@ -73,101 +72,143 @@ def database() -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            # On the driver: this is a good part of the cost of a short transaction.
+            connection.connection.dbapi_connection.execute("BEGIN IMMEDIATE")  # type: ignore[union-attr]
+        except sqlite3.OperationalError as error:
+            raise OperationalError("BEGIN IMMEDIATE", None, error) from error
 
     return engine
 
 
-def upsert(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> UpsertReport:
+def upsert(
+    connection: Connection,
+    table: Table,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    key: Iterable[str] | None = None,
+    newer: str | None = None,
+) -> UpsertReport:
     """Insert rows, update those whose key exists and whose values differ, and leave the others untouched.
 
-    Of rows with the same key the last one wins. Columns that the rows do not have keep their value.
+    Of rows with one key the last counts, or with `newer` the newest, and the last of these. Columns that the rows do
+    not have keep their value; in a new row they take the database's default. None is NULL, in a JSON column too.
 
     Args:
         connection: in a transaction, which the caller commits.
-        table: with a primary key, which tells rows apart.
-        rows: of any number, all with the same columns; read in batches of 5000.
+        table: its columns tell what the rows may hold.
+        rows: of any number, all with the same columns; 5000 are in memory at a time.
+        key: the columns that tell rows apart, with a unique constraint; the primary key unless given.
+        newer: a column, such as a version or a time of change; a row is updated only where this one's is greater.
 
     Returns:
         The number of rows inserted, updated and left unchanged.
 
     Raises:
-        ValueError: a table without a key, a row with other columns than the first, a column that the table does not
-            have, or an empty value in the key. Nothing of that batch is written; roll back.
+        ValueError: the table has no such key; a row has other columns than the first one, or a column that the table
+            does not have; a value cannot be kept as it is, or is missing in the key. Nothing is written.
     """
-    iterator = iter(rows)
     report = UpsertReport()
-    statements = None
-    while batch := list(islice(iterator, BATCH)):
-        statements = statements or _Statements.compiled(connection.dialect, table, tuple(batch[0]))
-        report += statements.run(connection, batch)
+    # So that nothing is written where a later batch is refused.
+    with connection.begin_nested():
+        for shape, columns in batches(table, rows, key, newer, dialect=connection.dialect, check=_unfit, size=BATCH):
+            report += _write(connection, shape, columns)
     return report
 
 
-class _Statements:
-    """The two statements for one table and one set of columns, compiled once a process and run on the driver.
+def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertReport:
+    # Run on the driver: SQLAlchemy has written the SQL and quoted the names, but its `execute` costs twice the insert.
+    statements = _statements(shape, connection.dialect)
+    for place, encode in statements.encoders:
+        columns[place] = encode(columns[place])
+    rows = list(zip(*columns, strict=True))
+    inserted = connection.exec_driver_sql(statements.insert, rows).rowcount
+    updated = 0
+    if statements.update and inserted < len(rows):
+        # Those just inserted equal what is written, so they do not count as updated.
+        updated = connection.exec_driver_sql(statements.update, rows).rowcount
+    return UpsertReport(inserted, updated, len(rows) - inserted - updated)
 
-    SQLAlchemy writes the SQL, quotes the names and converts the values; its `execute` is passed by, for it costs twice
-    the insert itself.
+
+class _Statements:
+    """The two statements for rows of one shape, and what makes of its columns what the driver takes."""
+
+    def __init__(self, shape: Shape, dialect: Dialect) -> None:
+        new = insert(shape.table).values({name: bindparam(name) for name in shape.names})
+        only_new = new.on_conflict_do_nothing(index_elements=shape.key)
+        self.insert = str(only_new.compile(dialect=dialect))
+        self.update = ""
+        if shape.others:
+            only_changed = new.on_conflict_do_update(
+                index_elements=shape.key,
+                set_={name: new.excluded[name] for name in shape.others},
+                where=shape.changed(new.excluded),
+            )
+            self.update = str(only_changed.compile(dialect=dialect))
+        encoders = (_encoder(kind, dialect) for kind in shape.kinds)
+        self.encoders = [(place, encode) for place, encode in enumerate(encoders) if encode]
+
+
+_statements = lru_cache(maxsize=100)(_Statements)
+
+
+def _encoder(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
+    if isinstance(kind, JSON):
+        return lambda values: [None if value is None else json_text(value) for value in values]
+    process = kind.dialect_impl(dialect).bind_processor(dialect)
+    if process is None:
+        return None
+    if not isinstance(kind, DateTime):
+        return lambda values: [process(value) for value in values]
+
+    def once_a_moment(values: Sequence[Any]) -> Sequence[Any]:
+        # Rows of a chunk share few moments, and to format one is most of the cost of binding a row.
+        text = {value: process(value) for value in set(values)}
+        return [text[value] for value in values]
+
+    return once_a_moment
+
+
+def _unfit(column: Column[Any], kind: TypeEngine[Any], values: Sequence[Any]) -> str | None:
+    match column.type:
+        case DateTime(timezone=True):
+            return "SQLite keeps no time zone; declare the column as tables.UtcDateTime"
+        case Numeric() if not isinstance(kind, Float):
+            return "SQLite keeps no exact fractions; declare the column as upsert.ExactNumeric(precision, scale)"
+    match kind:
+        case Integer():
+            return outside(values)
+        case Float() if any(value != value for value in values):
+            return "SQLite stores NaN as NULL"
+    return None
+
+
+class ExactNumeric(TypeDecorator[Decimal]):
+    """A decimal number, kept exactly: as an integer of its smallest unit, which SQLite compares and sums rightly.
+
+    Args:
+        precision: digits in all, at most 18.
+        scale: digits after the point.
     """
 
-    @classmethod
-    @lru_cache(maxsize=100)
-    def compiled(cls, dialect: Dialect, table: Table, names: tuple[str, ...]) -> "_Statements":
-        return cls(dialect, table, names)
+    impl = Numeric
+    cache_ok = True
 
-    def __init__(self, dialect: Dialect, table: Table, names: tuple[str, ...]) -> None:
-        key = [column.name for column in table.primary_key]
-        if not key:
-            raise ValueError(f"table {table.name} has no primary key to tell rows apart")
-        if unknown := sorted(set(names) - set(table.columns.keys())):
-            raise ValueError(f"table {table.name} has no column {', '.join(unknown)}")
-        if missing := sorted(set(key) - set(names)):
-            raise ValueError(f"rows for table {table.name} lack the key column {', '.join(missing)}")
-        self.names = names
-        self.columns = set(names)
-        self.key = key
-        self.values = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
-        place = [names.index(name) for name in key]
-        self.key_of = itemgetter(*place) if len(place) > 1 else lambda row: (row[place[0]],)
-        self.converters = [
-            (place, convert)
-            for place, name in enumerate(names)
-            if (convert := table.c[name].type.dialect_impl(dialect).bind_processor(dialect))
-        ]
+    def __init__(self, precision: int, scale: int) -> None:
+        if not 0 <= scale <= precision <= 18:
+            raise ArgumentError(f"ExactNumeric({precision}, {scale}): SQLite's integers hold 18 digits")
+        super().__init__(precision, scale)
+        self.precision, self.scale = precision, scale
 
-        new: Insert = insert(table).values({name: bindparam(name) for name in names})
-        others = {name: new.excluded[name] for name in names if name not in key}
-        changed = [table.c[name].is_distinct_from(value) for name, value in others.items()]
-        only_new = new.on_conflict_do_nothing(index_elements=key)
-        self.insert = str(only_new.compile(dialect=dialect))
-        self.update = None
-        if others:
-            only_changed = new.on_conflict_do_update(index_elements=key, set_=others, where=or_(*changed))
-            self.update = str(only_changed.compile(dialect=dialect))
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return BigInteger()
 
-    def run(self, connection: Connection, batch: Sequence[Mapping[str, Any]]) -> UpsertReport:
-        rows = self._rows(batch)
-        inserted = connection.exec_driver_sql(self.insert, rows).rowcount
-        updated = 0
-        if self.update and inserted < len(rows):
-            # Those just inserted equal what is written, so they do not count as updated.
-            updated = connection.exec_driver_sql(self.update, rows).rowcount
-        return UpsertReport(inserted, updated, len(rows) - inserted - updated)
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
+        if value is None:
+            return None
+        if not isinstance(value, Decimal | int):
+            raise ValueError(f"{type(value).__name__} where Decimal is wanted")
+        return in_units(Decimal(value), self.precision, self.scale)
 
-    def _rows(self, batch: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
-        """The batch as tuples for the driver, one a key, the last one of each, sorted by key."""
-        for row in batch:
-            # Nearly always in the same order too, which is cheaper to see.
-            if tuple(row) != self.names and row.keys() != self.columns:
-                raise ValueError(
-                    f"a row has the columns {', '.join(map(str, row))}; the first one has {', '.join(self.names)}"
-                )
-        columns: list[Iterable[Any]] = list(zip(*map(self.values, batch), strict=True))
-        for place, convert in self.converters:
-            columns[place] = map(convert, columns[place])
-        by_key = {self.key_of(row): row for row in zip(*columns, strict=True)}
-        for key in by_key:
-            if None in key:
-                raise ValueError(f"a row has no value in its key {', '.join(self.key)}: {key}")
-        return [by_key[key] for key in sorted(by_key)]
+    def process_result_value(self, value: int | None, dialect: Dialect) -> Decimal | None:
+        return None if value is None else Decimal(value).scaleb(-self.scale)

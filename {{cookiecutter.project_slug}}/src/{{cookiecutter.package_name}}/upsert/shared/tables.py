@@ -1,9 +1,6 @@
 """The tables, as SQLAlchemy Core metadata: the one schema."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -29,14 +26,11 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
-        # Rows of a chunk share few moments, and to format one is most of the cost of binding a row.
-        process = super().bind_processor(dialect)
-        return lru_cache(maxsize=1000)(process) if process else None
-
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
+        if not isinstance(value, datetime):
+            raise ValueError(f"{type(value).__name__} where datetime is wanted")
         if value.tzinfo is None:
             raise ValueError(f"{value!r} has no time zone")
         return value.astimezone(UTC)

@@ -59,13 +59,14 @@ def serve(command: Sequence[object], port: int, log: Path) -> None:
 _running: list[subprocess.Popen[bytes]] = []
 
 
-def run_beside(start: Callable[[Path], dict[str, str]], setting: str, name: str) -> None:
+def run_beside(start: Callable[[Path], dict[str, str]], setting: str, name: str, what: str) -> None:
     """Run the command of the arguments, beside a server of its own unless a setting names another, and exit as it does.
 
     Args:
         start: starts the server for a folder and returns the environment that leads to it.
         setting: which setting names another.
         name: of the folder, in the home.
+        what: is kept there.
     """
     from {{ cookiecutter.package_name }}.settings import PREFIX, settings
 
@@ -73,11 +74,10 @@ def run_beside(start: Callable[[Path], dict[str, str]], setting: str, name: str)
     if not getattr(settings, setting):
         folder = settings.home / name
         try:
-            # By a name of its own: the block of that name on a shared server leads to the real store.
-            environment |= start(folder) | {f"{PREFIX}RESULTS_BLOCK": f"{settings.results_block}-local"}
+            environment |= start(folder)
         except UnavailableError as error:
             sys.exit(f"{PREFIX}{setting.upper()} is not set, and without it: {error}")
-        print(f"{PREFIX}{setting.upper()} is not set: a server here keeps the results, in {folder}", flush=True)
+        print(f"{PREFIX}{setting.upper()} is not set: a server here keeps the {what}, in {folder}", flush=True)
     # Ctrl-C is the command's; this process waits for it to end.
     signal.signal(signal.SIGINT, lambda *_: None)
     sys.exit(subprocess.run(sys.argv[1:], env=environment, check=False).returncode)

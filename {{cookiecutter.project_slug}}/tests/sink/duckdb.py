@@ -1,0 +1,45 @@
+"""The database as the tests see it: a file in the home of each test."""
+
+import shutil
+from pathlib import Path
+
+from sqlalchemy import text
+
+from {{ cookiecutter.package_name }}.settings import settings
+from {{ cookiecutter.package_name }}.upsert import database
+
+
+def release() -> None:
+    """Let other processes of a test use the database."""
+    database().dispose()
+    database.cache_clear()
+
+
+def empty() -> None:
+    """Remove all tables."""
+    release()
+    for file in settings.home.glob("flights.duckdb*"):
+        file.unlink()
+
+
+def copy(folder: Path) -> None:
+    """Keep a copy of the database in a folder."""
+    release()
+    shutil.copy(_file(), folder / "copy.duckdb")
+
+
+def put_back(folder: Path) -> None:
+    """Put that copy in the place of the database."""
+    empty()
+    (folder / "copy.duckdb").replace(_file())
+
+
+def is_sound() -> bool:
+    """Whether a checkpoint, which reads and writes its blocks, succeeds."""
+    with database().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("CHECKPOINT"))
+    return True
+
+
+def _file() -> Path:
+    return settings.home / "flights.duckdb"

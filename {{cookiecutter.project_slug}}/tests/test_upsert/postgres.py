@@ -1,0 +1,107 @@
+"""The upsert on PostgreSQL: what is this database's own."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import (
+    JSON,
+    REAL,
+    Column,
+    DateTime,
+    Double,
+    Integer,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    String,
+    Table,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import ArgumentError
+
+from {{ cookiecutter.package_name }} import upsert as upsert_module
+from {{ cookiecutter.package_name }}.settings import settings
+from {{ cookiecutter.package_name }}.upsert import UpsertReport, database, upsert
+
+
+def table_of(kind: Any) -> Table:
+    return Table("t", MetaData(), Column("id", Integer, primary_key=True), Column("c", kind))
+
+
+def test_unchanged_rows_are_not_written() -> None:
+    table = table_of(Integer())
+    rows: list[dict[str, Any]] = [{"id": 1, "c": 1}, {"id": 2, "c": None}]
+    with database().begin() as connection:
+        table.create(connection)
+        upsert(connection, table, rows)
+    with database().begin() as connection:
+        before = connection.execute(text("SELECT ctid, xmin FROM t")).all()
+        assert upsert(connection, table, rows) == UpsertReport(0, 0, 2)
+        assert connection.execute(text("SELECT ctid, xmin FROM t")).all() == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Double(), float("nan")),
+        (Numeric(), Decimal("123456789012345678901234567890.123456789")),
+        (DateTime(timezone=True), None),
+        (JSONB(), {"a": [1, {"b": None}]}),
+        (JSON().with_variant(JSONB(), "postgresql"), [1, "x"]),
+    ],
+)
+def test_what_only_postgresql_keeps(kind: Any, value: Any) -> None:
+    table = table_of(kind)
+    with database().begin() as connection:
+        table.create(connection)
+        assert upsert(connection, table, [{"id": 1, "c": value}]).inserted == 1
+        assert upsert(connection, table, [{"id": 1, "c": value}]).unchanged == 1
+        assert repr(connection.scalar(select(table.c.c))) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "message"),
+    [
+        (String(), "a\0b", r"no character \\x00 in text"),
+        (JSON(), {"a": "a\0b"}, r"no character \\x00 in JSON"),
+        (Integer(), 2**31, "does not fit an integer of 32 bits"),
+        (SmallInteger(), -(2**15) - 1, "does not fit an integer of 16 bits"),
+        (REAL(), 0.1, "declare the column as Double"),
+    ],
+)
+def test_what_postgresql_would_refuse_or_change_is_refused(kind: Any, value: Any, message: str) -> None:
+    with database().begin() as connection, pytest.raises(ValueError, match=message):
+        upsert(connection, table_of(kind), [{"id": 1, "c": value}])
+
+
+def test_a_backslash_is_no_null_character() -> None:
+    table = table_of(JSON())
+    with database().begin() as connection:
+        table.create(connection)
+        upsert(connection, table, [{"id": 1, "c": "\\u0000"}])
+        assert connection.scalar(select(table.c.c)) == "\\u0000"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"), [("", "no database: set"), ("mysql://x/y", "must begin with postgresql://")]
+)
+def test_wrong_url_is_said(url: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(settings.__dict__, "database_url", type(settings.database_url)(url))
+    with pytest.raises(ArgumentError, match=message):
+        database.__wrapped__()
+
+
+def test_rows_of_several_batches_lock_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of(Integer())
+    monkeypatch.setattr(upsert_module, "BATCH", 2)
+    lock = text("SELECT count(*) FROM pg_locks WHERE mode = 'ShareRowExclusiveLock' AND pid = pg_backend_pid()")
+    with database().begin() as connection:
+        table.create(connection)
+    with database().begin() as connection:
+        upsert(connection, table, [{"id": n, "c": n} for n in range(2)])
+        assert connection.scalar(lock) == 0
+        upsert(connection, table, [{"id": n, "c": n} for n in range(3)])
+        assert connection.scalar(lock) == 1
