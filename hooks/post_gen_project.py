@@ -10,7 +10,7 @@ PACKAGE = f"src/{ANSWERS['package_name']}"
 
 # The folders whose files are the answers of a prompt.
 FOLDERS = {
-    "result_storage": [f"{PACKAGE}/results", "tests/store", "tests/test_results"],
+    "result_storage": [f"{PACKAGE}/results", f"{PACKAGE}/marks", "tests/store", "tests/test_results"],
     "cache_key": [f"{PACKAGE}/cache_keys", "tests/test_cache_keys"],
     "retry_policy": [f"{PACKAGE}/retries", "tests/test_retries"],
     "upsert": [f"{PACKAGE}/upsert", "tests/test_upsert"],
@@ -20,6 +20,9 @@ FOLDERS = {
     "ci": ["ci"],
     "license": ["LICENSE"],
 }
+
+# Those of them that are kept only with an answer to another prompt.
+ONLY_WITH = {f"{PACKAGE}/marks": ("checkpoint", "storage")}
 
 
 def keep(folder: Path, answer: str) -> None:
@@ -48,7 +51,8 @@ def keep(folder: Path, answer: str) -> None:
 def main() -> None:
     for prompt, folders in FOLDERS.items():
         for folder in folders:
-            keep(Path(folder), ANSWERS[prompt])
+            other, answer = ONLY_WITH.get(folder, (prompt, ANSWERS[prompt]))
+            keep(Path(folder), ANSWERS[prompt] if ANSWERS[other] == answer else "none")
     choices = "\n".join(f"  {prompt} = {ANSWERS[prompt]}" for prompt in FOLDERS)
     print(f"Made {ANSWERS['project_slug']} with\n{choices}\nNext: cd {ANSWERS['project_slug']} && make run")
 

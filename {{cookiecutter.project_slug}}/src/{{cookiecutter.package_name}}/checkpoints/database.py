@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from sqlalchemy import Column, Connection, Integer, String, Table, delete, func, select
 
+from .steps import JobStatus, checked
 from .tables import UtcDateTime, metadata, renew_epoch
 from .upsert import database, insert
+
+__all__ = ["Checkpoint", "JobStatus", "status", "steps"]
 
 steps = Table(
     "steps",
@@ -31,23 +33,21 @@ jobs = Table(
 )
 
 
-class JobStatus(NamedTuple):
-    """How far a job is, in steps."""
-
-    job: str
-    done: int
-    total: int
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """What is done of one job. Jobs with different names do not see each other's steps."""
 
     job: str
 
+    def __post_init__(self) -> None:
+        checked(self.job, "job")
+
     def remaining(self, keys: Iterable[str]) -> list[str]:
-        """Return the keys of those steps that are not done, in their order, and note the job's total for `status`."""
-        keys = list(keys)
+        """Return the keys of those steps that are not done, in their order, and note the job's total for `status`.
+
+        A key that stands there twice is one step.
+        """
+        keys = dict.fromkeys(checked(key, "step") for key in keys)
         done = self.done()
         remaining = [key for key in keys if key not in done]
         total = len(done) + len(remaining)
@@ -67,7 +67,7 @@ class Checkpoint:
         transaction of the same thread: use no other method of a checkpoint inside.
         """
         with database().begin() as connection:
-            mark = insert(steps).values(job=self.job, step=key, done_at=datetime.now(UTC))
+            mark = insert(steps).values(job=self.job, step=checked(key, "step"), done_at=datetime.now(UTC))
             claimed = connection.execute(mark.on_conflict_do_nothing()).rowcount
             yield connection if claimed else None
 
@@ -76,12 +76,18 @@ class Checkpoint:
         with database().connect() as connection:
             return set(connection.scalars(select(steps.c.step).where(steps.c.job == self.job)))
 
-    def reset(self) -> None:
-        """Forget the job, so that it is done again from the start. What its steps have written stays."""
+    def reset(self) -> bool:
+        """Forget the job, so that it is done again from the start. What its steps have written stays.
+
+        Returns:
+            Whether anything was known of it.
+        """
         with database().begin() as connection:
-            connection.execute(delete(steps).where(steps.c.job == self.job))
-            connection.execute(delete(jobs).where(jobs.c.job == self.job))
-        renew_epoch(database())
+            known = connection.execute(delete(steps).where(steps.c.job == self.job)).rowcount
+            known += connection.execute(delete(jobs).where(jobs.c.job == self.job)).rowcount
+        if known:
+            renew_epoch(database())
+        return known > 0
 
 
 def status() -> list[JobStatus]:
