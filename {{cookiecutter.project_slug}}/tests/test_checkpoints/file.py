@@ -122,7 +122,7 @@ def tear(at: At) -> None:
     def half(descriptor: int, line: Any, offset: int) -> int:
         written = pwrite(descriptor, line[: len(line) // 2], offset)
         at("half of the mark")
-        return written
+        return written + pwrite(descriptor, line[written:], offset + written)
 
     os.pwrite = half
 
