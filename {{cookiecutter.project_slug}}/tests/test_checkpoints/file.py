@@ -65,9 +65,8 @@ def test_journal_cut_at_any_byte_loses_no_whole_line_and_no_later_one() -> None:
 
 
 def test_appending_behind_a_torn_tail_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def careless(journal: checkpoints._Journal, line: bytes) -> None:
-        assert journal.descriptor is not None
-        os.pwrite(journal.descriptor, line, os.fstat(journal.descriptor).st_size)
+    def careless(_: object, descriptor: int, line: bytes) -> None:
+        os.pwrite(descriptor, line, os.fstat(descriptor).st_size)
 
     whole = marked(Checkpoint("job"), KEYS)
     assert not loses(Checkpoint("job"), whole, len(whole) - 5)

@@ -14,10 +14,11 @@ import fcntl
 import json
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -123,6 +124,7 @@ class _Journal:
 
     def __init__(self, path: Path, job: str | None = None) -> None:
         self.path = path
+        self.name_on_disk = str(path)
         self.job = job
         self.mutex = threading.Lock()
         self.descriptor: int | None = None
@@ -141,18 +143,19 @@ class _Journal:
         self.steps: set[str] = set()
         self.lasting = False
         """Whether the file's name is on the disk too."""
+        self.torn = False
+        """Whether more stands behind the last whole line."""
 
     def done(self) -> set[str]:
         """The steps that are done. Not a copy."""
         with self.mutex:
-            try:
-                found = os.stat(self.path)
-            except FileNotFoundError:
-                self._forget()
-                return self.steps
-            if (found.st_dev, found.st_ino) != self.identity or found.st_size != self.size:
-                with self._locked(create=False):
-                    pass
+            # Without a name, for that takes longer: a file that others have removed or replaced has no link left.
+            found = os.fstat(self.descriptor) if self.descriptor is not None else None
+            if found is None or found.st_size != self.size or not found.st_nlink:
+                try:
+                    fcntl.flock(self._lock(create=False), fcntl.LOCK_UN)
+                except FileNotFoundError:
+                    self._forget()
             return self.steps
 
     def read(self) -> tuple[str | None, int | None, int]:
@@ -163,74 +166,105 @@ class _Journal:
         return found
 
     def mark(self, key: str) -> None:
-        with self.mutex, self._locked():
-            # Another thread or process may have done it meanwhile.
-            if key not in self.steps:
-                self._append(_line("done", key, datetime.now(UTC).isoformat().replace("+00:00", "Z")))
-                self.steps.add(key)
+        # Put together here, for an encoder of lists costs more than all else but the flush.
+        body = f'["done",{encode_basestring_ascii(key)},"{time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}"]'.encode()
+        line = b"%08x %b\n" % (crc32(body), body)
+        with self.mutex:
+            descriptor = self._lock(create=True)
+            try:
+                # Another thread or process may have done it meanwhile.
+                if key not in self.steps:
+                    self._append(descriptor, line)
+                    self.steps.add(key)
+            finally:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     def note_total(self, total: int) -> None:
-        with self.mutex, self._locked():
-            if total != self.total:
-                self._append(_line("total", total))
-                self.total = total
+        with self.mutex:
+            descriptor = self._lock(create=True)
+            try:
+                if total != self.total:
+                    self._append(descriptor, _line("total", total))
+                    self.total = total
+            finally:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     def remove(self) -> bool:
         with self.mutex:
-            known = self.path.exists()
-            if known:
+            try:
                 # Under the lock, so that nobody appends to what is gone.
-                with self._locked(create=False, read=False):
-                    self.path.unlink(missing_ok=True)
-                _sync_folder(self.path.parent)
-            self._forget()
-            return known
-
-    def compact(self) -> None:
-        with self.mutex, self._locked(read=False) as descriptor:
-            bodies, _, _ = _whole_lines(_read(descriptor, 0))
-            records = self._records(bodies)
-            total = [record for record in records if record[0] == "total"][-1:]
-            done = {record[1]: record for record in records if record[0] == "done"}
-            new = self.path.with_name(f"{self.path.name}.{uuid4().hex}.part")
-            try:
-                with new.open("xb") as file:
-                    file.writelines(_line(*record) for record in [("job", self.job), *total, *done.values()])
-                    file.flush()
-                    os.fsync(file.fileno())
-                new.replace(self.path)
-            except OSError:
-                new.unlink(missing_ok=True)
-                raise
-            _sync_folder(self.path.parent)
-            # Here and in other processes, the file of this name is another one from now on.
-
-    @contextmanager
-    def _locked(self, create: bool = True, read: bool = True) -> Iterator[int]:
-        """Hold the file that has the name now, and know what is in it."""
-        while True:
-            try:
-                descriptor = self._open(create)
+                descriptor = self._lock(create=False, read=False)
             except FileNotFoundError:
-                # Removed since it was seen.
-                self._forget()
-                yield -1
-                return
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+                return False
             try:
-                if self._is_current():
-                    if read:
-                        self._load(descriptor)
-                    yield descriptor
-                    return
+                self.path.unlink()
+                _sync_folder(self.path.parent)
             finally:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
             self._forget()
+            return True
+
+    def compact(self) -> None:
+        with self.mutex:
+            try:
+                descriptor = self._lock(create=False, read=False)
+            except FileNotFoundError:
+                return
+            try:
+                self._rewrite(descriptor)
+            finally:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            # Here as in other processes, the file of this name is another one from now on.
+            self._forget()
+
+    def _rewrite(self, descriptor: int) -> None:
+        records = self._records(_whole_lines(_read(descriptor, 0))[0])
+        total = [record for record in records if record[0] == "total"][-1:]
+        done = {record[1]: record for record in records if record[0] == "done"}
+        new = self.path.with_name(f"{self.path.name}.{uuid4().hex}.part")
+        try:
+            with new.open("xb") as file:
+                file.writelines(_line(*record) for record in [("job", self.job), *total, *done.values()])
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self.path)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+        _sync_folder(self.path.parent)
+
+    def _lock(self, create: bool, read: bool = True) -> int:
+        """Lock the file that has the name now, and know what is in it; return its descriptor, to be unlocked.
+
+        Raises:
+            FileNotFoundError: there is none, and none is to be made.
+        """
+        while True:
+            descriptor = self._open(create) if self.descriptor is None else self.descriptor
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                size = self._size()
+                if size is not None:
+                    if read:
+                        self._load(descriptor, size)
+                    return descriptor
+            except BaseException:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                raise
+            # Closed, and so unlocked.
+            self._forget()
+
+    def _size(self) -> int | None:
+        """The bytes of the file, or None if the open file is not the one of that name: others may have put another one
+        in its place, which cannot have the same number while this one is open.
+        """
+        try:
+            found = os.stat(self.name_on_disk)
+        except FileNotFoundError:
+            return None
+        return found.st_size if (found.st_dev, found.st_ino) == self.identity else None
 
     def _open(self, create: bool) -> int:
-        if self.descriptor is not None and self._is_current():
-            return self.descriptor
-        self._forget()
         if create:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         self.descriptor = os.open(self.path, os.O_RDWR | (os.O_CREAT if create else 0), 0o666)
@@ -238,22 +272,14 @@ class _Journal:
         self.identity = (found.st_dev, found.st_ino)
         return self.descriptor
 
-    def _is_current(self) -> bool:
-        """Whether the open file is the one of that name. It cannot be a new one of the same number while it is open."""
-        try:
-            found = os.stat(self.path)
-        except FileNotFoundError:
-            return False
-        return (found.st_dev, found.st_ino) == self.identity
-
-    def _load(self, descriptor: int) -> None:
+    def _load(self, descriptor: int, size: int) -> None:
         """Read what was appended since the last time.
 
         What stands after the last whole line was cut short by a crash, and nobody was told that it was written. A
         damaged line before a whole one is no such thing: its step would be done again, and nobody would know.
         """
-        size = os.fstat(descriptor).st_size
-        if size == self.size:
+        self.torn = size != self.size
+        if not self.torn:
             return
         if size < self.size:
             self.size = self.lines = 0
@@ -265,16 +291,17 @@ class _Journal:
                 f"{self.path}, line {self.lines + damaged + 1}, is damaged, and not by a crash, for whole lines follow:"
                 " Checkpoint(job).compact() leaves it out, and its step is done again; reset() has all steps done again"
             )
-        for record in self._records(bodies):
-            match record:
-                case ["done", key, _]:
-                    self.steps.add(key)
-                case ["total", total]:
-                    self.total = total
-                case ["job", name]:
-                    self.name = name
+        for start in range(0, len(bodies), 10_000):
+            records = self._records(bodies[start : start + 10_000])
+            self.steps.update([record[1] for record in records if record[0] == "done"])
+            for kind, value, *_ in [record for record in records if record[0] != "done"]:
+                if kind == "total":
+                    self.total = value
+                else:
+                    self.name = value
         self.size += length
         self.lines += len(bodies)
+        self.torn = size != self.size
 
     def _records(self, bodies: list[bytes]) -> list[Any]:
         # At once, which is several times faster than one by one.
@@ -286,13 +313,11 @@ class _Journal:
             )
         return records
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, descriptor: int, line: bytes) -> None:
         """Add a line, which is on the disk when this returns, or not in the file when it raises OSError."""
-        descriptor = self.descriptor
-        assert descriptor is not None  # noqa: S101 - it is locked
         if self.name is None:
             line = _line("job", self.job) + line
-        if os.fstat(descriptor).st_size > self.size:
+        if self.torn:
             # What a crash cut short. A line behind it would be part of it, and lost.
             os.ftruncate(descriptor, self.size)
         try:
@@ -347,14 +372,16 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-_journals: dict[Path, _Journal] = {}
+_journals: dict[tuple[Path, str], _Journal] = {}
 _guard = threading.Lock()
 
 
 def _journal(job: str) -> _Journal:
-    path = _folder() / f"{part(job)}.journal"
     with _guard:
-        return _journals.setdefault(path, _Journal(path, job))
+        key = (settings.home, job)
+        if key not in _journals:
+            _journals[key] = _Journal(_folder() / f"{part(job)}.journal", job)
+        return _journals[key]
 
 
 def _after_fork() -> None:

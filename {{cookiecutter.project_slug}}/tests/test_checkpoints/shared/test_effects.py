@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -126,12 +124,16 @@ def test_client_killed_before_its_result_is_stored_sends_the_same_key_again(serv
     assert service.keys == [idempotency_key("job", "item", {"n": 1})] * 2
 
 
-def test_key_is_the_same_in_every_process() -> None:
-    code = (
-        "from {{ cookiecutter.package_name }}.effects import idempotency_key;"
-        "print(idempotency_key('job', 'item', {'b': [1, None, 'é'], 'a': 1.5}))"
-    )
-    found = subprocess.check_output([sys.executable, "-c", code], text=True).strip()
+KEY = """
+from {{ cookiecutter.package_name }}.effects import idempotency_key
+print(idempotency_key("job", "item", {"b": [1, None, "é"], "a": 1.5}))
+"""
+
+
+def test_key_is_the_same_in_every_process(tmp_path: Path) -> None:
+    script = tmp_path / "key.py"
+    script.write_text(KEY, encoding="utf-8")
+    found = Child(script).end()[1].strip()
     assert found == idempotency_key("job", "item", {"a": 1.5, "b": [1, None, "é"]})
     # Another one would have services do again what they have done.
     assert found == "8587fad5a80937a993a0722fae77cb11d26ab4efb0e536360dc6709dd97ccf3e"

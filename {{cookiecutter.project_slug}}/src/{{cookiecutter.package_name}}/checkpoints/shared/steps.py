@@ -34,6 +34,8 @@ def checked(name: str, what: str) -> str:
         )
     if "\x00" in name:
         raise ValueError(f"the name of a {what} holds a zero byte: {name!r}")
-    if any("\ud800" <= character <= "\udfff" for character in name):
-        raise ValueError(f"the name of a {what} holds half of a character (a surrogate): {name!r}")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the name of a {what} holds half of a character (a surrogate): {name!r}") from error
     return name
