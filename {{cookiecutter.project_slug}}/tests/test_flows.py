@@ -13,15 +13,15 @@ from uuid import UUID
 import pytest
 from prefect import get_client
 {%- if cookiecutter.upsert != "none" %}
-from sqlalchemy import select
+from sqlalchemy import {% if cookiecutter.checkpoint in ["file", "storage"] %}delete, {% endif %}select
 {%- endif %}
 
-from {{ cookiecutter.package_name }}.flows import RunReport, load_flights
+from {{ cookiecutter.package_name }}.flows import {% if cookiecutter.checkpoint in ["file", "storage"] and cookiecutter.upsert == "none" %}ResultsNotStoredError, {% endif %}RunReport, {% if cookiecutter.checkpoint in ["file", "storage"] %}checkpoint, {% endif %}load_flights
 from {{ cookiecutter.package_name }}.resume import resume_dead_runs
 from {{ cookiecutter.package_name }}.runs import alive, dead
 from {{ cookiecutter.package_name }}.settings import settings
 {%- if cookiecutter.upsert != "none" %}
-from {{ cookiecutter.package_name }}.tables import flights
+from {{ cookiecutter.package_name }}.tables import {% if cookiecutter.checkpoint in ["file", "storage"] %}epoch, {% endif %}flights
 from {{ cookiecutter.package_name }}.upsert import database
 {%- endif %}
 
@@ -125,6 +125,31 @@ def test_older_copy_of_the_database_is_filled_up(tmp_path: Path) -> None:
     copy.replace(settings.home / "flights.db")
     assert run(path)["done"] == 3, "stored results do not overrule the checkpoint"
     assert set(table()) == keys(path)
+
+
+{% elif cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" -%}
+def test_older_copy_of_the_database_is_filled_up_after_a_reset(tmp_path: Path) -> None:
+    path = days(tmp_path / "f.csv", 3)
+    run(path)
+    with database().begin() as connection:
+        connection.execute(delete(flights))
+    assert run(path)["done"] == 0, "the marks say that the rows are there"
+    assert table() == {}
+    assert checkpoint("f", epoch(database())).reset()
+    assert run(path)["done"] == 3, "stored results do not overrule the checkpoint"
+    assert set(table()) == keys(path)
+
+
+{% elif cookiecutter.checkpoint != "none" -%}
+def test_chunk_is_marked_when_its_result_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = days(tmp_path / "f.csv", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr("{{ cookiecutter.package_name }}.flows.stored", lambda _: False)
+        with pytest.raises(ResultsNotStoredError):
+            run(path)
+    assert checkpoint("f").done() == set()
+    run(path)
+    assert len(checkpoint("f").done()) == 3
 
 
 {% endif -%}

@@ -167,7 +167,8 @@ class _Journal:
 
     def mark(self, key: str) -> None:
         # Put together here, for an encoder of lists costs more than all else but the flush.
-        body = f'["done",{encode_basestring_ascii(key)},"{time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}"]'.encode()
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        body = f'["done",{encode_basestring_ascii(key)},"{now}"]'.encode()
         line = b"%08x %b\n" % (crc32(body), body)
         with self.mutex:
             descriptor = self._lock(create=True)
