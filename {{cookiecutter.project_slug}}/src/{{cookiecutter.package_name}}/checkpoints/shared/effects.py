@@ -6,13 +6,13 @@ receiver that honours `Idempotency-Key` applies it once. One that does not may a
 
 import hashlib
 import json
-from typing import Any, TypeAlias
+from typing import Any
 
 import httpx
 
 from .durable import durable_task
 
-JSON: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
+JSON = bool | int | float | str | list[Any] | dict[str, Any] | None
 
 TIMEOUT = 30.0
 """Seconds that a service may take to connect, and for each part of its answer."""
