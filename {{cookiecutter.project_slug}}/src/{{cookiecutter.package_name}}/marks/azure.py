@@ -46,7 +46,7 @@ def read(name: str) -> bytes | None:
         try:
             return container.download_blob(f"{folder}{name}").readall()
         except ResourceNotFoundError as error:
-            if error.error_code == "ContainerNotFound":
+            if getattr(error, "error_code", None) == "ContainerNotFound":
                 raise
             return None
 
@@ -91,7 +91,7 @@ def _reported(done: str, name: str) -> Iterator[tuple[ContainerClient, str]]:
 @lru_cache(maxsize=1)
 def _place(_process: int) -> tuple[ContainerClient, str]:
     block = storage()
-    folder = f"{block.base_folder.rstrip('/')}/checkpoints/"
+    folder = f"{str(block.base_folder).rstrip('/')}/checkpoints/"
     # The block's own client is an asynchronous one, which a step cannot wait for in an event loop.
     if connection := block.credentials.connection_string:
         return ContainerClient.from_connection_string(connection.get_secret_value(), block.container_name), folder

@@ -69,10 +69,10 @@ def test_marking_first_would_be_caught() -> None:
 
 def test_two_processes_killed_at_random_lose_no_step() -> None:
     checkpoint = Checkpoint("torture")
-    keys = [f"step-{n}" for n in range(300)]
+    keys = [f"step-{n}" for n in range(120)]
     dice = random.Random(13)
     killed = 0
-    arguments = (checkpoint, keys, None, 1, 0.002)
+    arguments = (checkpoint, keys, None, 1, 0.02)
     running = [processes.Process(target=work, args=arguments) for _ in range(2)]
     for process in running:
         process.start()
