@@ -217,7 +217,11 @@ def test_killed_run_is_finished_by_a_new_one(tmp_path: Path) -> None:
     killed_half_way(path)
     report = run(path)
 {%- if cookiecutter.cache_key != "none" or cookiecutter.checkpoint != "none" %}
+{%- if cookiecutter.cache_key == "none" and cookiecutter.upsert == "none" %}
+    assert 1 <= report["found"] < 100, "marks follow the stored results, and may be some behind"
+{%- else %}
     assert 15 <= report["found"] < 100
+{%- endif %}
     assert report["done"] == 100 - report["found"]
 {%- else %}
     assert report["done"] == 100
