@@ -10,7 +10,7 @@ PACKAGE = f"src/{ANSWERS['package_name']}"
 
 # The folders whose files are the answers of a prompt.
 FOLDERS = {
-    "result_storage": [f"{PACKAGE}/results", "tests/store", "tests/test_results"],
+    "result_storage": [f"{PACKAGE}/results", f"{PACKAGE}/marks", "tests/store", "tests/test_results"],
     "cache_key": [f"{PACKAGE}/cache_keys", "tests/test_cache_keys"],
     "retry_policy": [f"{PACKAGE}/retries", "tests/test_retries"],
     "upsert": [f"{PACKAGE}/upsert", "tests/sink", "tests/test_upsert"],
@@ -24,12 +24,16 @@ FOLDERS = {
 # Files and folders that only some answers need, any of them.
 NEEDED = {
     "tests/servers.py": [
-        ("result_storage", "s3"), ("result_storage", "gcs"), ("result_storage", "azure"), ("upsert", "postgres")
+        ("result_storage", "s3"),
+        ("result_storage", "gcs"),
+        ("result_storage", "azure"),
+        ("upsert", "postgres"),
     ],
     "alembic.ini": [("upsert", "sqlite"), ("upsert", "postgres")],
     "migrations": [("upsert", "sqlite"), ("upsert", "postgres")],
     f"{PACKAGE}/migrations.py": [("upsert", "sqlite"), ("upsert", "postgres")],
     "tests/test_migrations.py": [("upsert", "sqlite"), ("upsert", "postgres")],
+    f"{PACKAGE}/marks.py": [("checkpoint", "storage")],
     "compose.yaml": [("upsert", "postgres")],
 }
 

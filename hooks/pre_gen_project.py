@@ -50,8 +50,8 @@ REFUSED = [
     (
         {"checkpoint": "database", "upsert": "none"},
         "checkpoint=database keeps its marks in the database that upsert writes to, and upsert=none has none:"
-        " choose a database in upsert, or checkpoint=none",
-        {"checkpoint": "none"},
+        " choose a database in upsert, or checkpoint=file, which keeps them on this machine's disk",
+        {"checkpoint": "file"},
     ),
 ]
 

@@ -40,7 +40,10 @@ UNLESS_NONE = {
         tests/test_attempts.py tests/test_retries.py tests/test_transient.py
     """,
     "upsert": "package/tables.py package/upsert.py tests/test_upsert.py",
-    "checkpoint": "package/checkpoints.py tests/crash.py tests/test_checkpoints.py",
+    "checkpoint": """
+        package/checkpoints.py package/effects.py package/steps.py
+        tests/crash.py tests/test_checkpoints.py tests/test_effects.py tests/test_steps.py
+    """,
 }
 
 # Those that one answer adds.
@@ -49,6 +52,8 @@ ADDED = {
     ("result_storage", "s3"): OBJECT_STORE,
     ("result_storage", "gcs"): OBJECT_STORE,
     ("result_storage", "azure"): OBJECT_STORE,
+    ("checkpoint", "file"): "package/parts.py tests/test_marks.py",
+    ("checkpoint", "storage"): "package/marks.py package/parts.py tests/test_marks.py",
     ("ci", "github"): ".github/workflows/ci.yml",
     ("deployment", "process"): "prefect.yaml tests/test_deployment.py",
 }

@@ -40,17 +40,27 @@ OF_ONE_PART: dict[str, Depends] = {
     "test_cache_keys.py": answers_of("cache_key"),
     "test_caching.py": answers_of("cache_key"),
     "test_canonical.py": lambda variant: variant["cache_key"] == "none",
-    "test_checkpoints.py": answers_of("checkpoint", "upsert"),
+    "test_checkpoints.py": lambda variant: (
+        variant["checkpoint"],
+        variant["upsert"] if variant["checkpoint"] == "database" else "",
+        variant["result_storage"] if variant["checkpoint"] == "storage" else "",
+    ),
     "test_deployment.py": lambda variant: (variant["deployment"], variant["result_storage"] == "local"),
     "test_durability.py::test_killed_worker": lambda variant: (
         variant["result_storage"],
         variant["cache_key"] == "none",
     ),
+    "test_effects.py": lambda variant: (variant["checkpoint"] == "none", variant["retry_policy"] == "none"),
     "test_flows.py": answers_of("result_storage", "checkpoint", "upsert"),
     "test_flows.py::test_killed_run": answers_of("checkpoint", "upsert"),
     "test_locks.py": lambda variant: variant["cache_key"] == "none",
+    "test_marks.py": lambda variant: (
+        variant["checkpoint"],
+        variant["result_storage"] if variant["checkpoint"] == "storage" else "",
+    ),
     "test_outages.py": answers_of("result_storage"),
     "test_retries.py": answers_of("retry_policy"),
+    "test_steps.py": answers_of("checkpoint"),
     "test_store.py": answers_of("result_storage"),
     "test_transient.py": answers_of("retry_policy"),
     "test_upsert.py": answers_of("upsert"),
@@ -149,5 +159,6 @@ def test_tests_of_one_part_run_with_all_answers_that_they_depend_on() -> None:
 def test_tests_of_one_part_exist(baked: Callable[[Answers], Path]) -> None:
     for test in OF_ONE_PART:
         module, _, function = test.partition("::")
-        files = [baked({"result_storage": store}) / "tests" / module for store in ("local", "s3")]
+        projects = [baked(answers) for answers in ({}, {"result_storage": "s3"}, {"checkpoint": "file"})]
+        files = [project / "tests" / module for project in projects]
         assert any(file.exists() and f"def {function}" in file.read_text() for file in files), test

@@ -8,7 +8,7 @@ import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["{{ cookiecutter.package_name }}.flows"])
@@ -17,11 +17,14 @@ TIMEOUT = 120
 
 
 class Child:
-    """A script that runs in a process of its own, with the environment that the first of them was started in."""
+    """A script that runs in a process of its own, with the environment that the first fork of all was started in, and
+    this process's Prefect server.
+    """
 
     def __init__(self, script: Path, *arguments: str) -> None:
         self.output = script.with_name(f"{script.stem}-{random.getrandbits(64):x}.out")
-        self.process: BaseProcess = FORKS.Process(target=_run, args=(script, arguments, self.output))
+        api = os.environ.get("PREFECT_API_URL")
+        self.process: BaseProcess = FORKS.Process(target=_run, args=(script, arguments, self.output, api))
         self.process.start()
 
     def kill(self) -> None:
@@ -34,12 +37,14 @@ class Child:
         return self.process.exitcode, self.output.read_text()
 
 
-def _run(script: Path, arguments: tuple[str, ...], output: Path) -> None:
+def _run(script: Path, arguments: tuple[str, ...], output: Path, api: str | None) -> None:
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT)
     os.dup2(descriptor, 1)
     # A fork has its parent's random numbers, and so would all of them.
     random.seed()
     sys.argv = [str(script), *arguments]
     sys.path.insert(0, str(script.parent))
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    if api:
+        os.environ["PREFECT_API_URL"] = api
+    with temporary_settings({PREFECT_API_URL: api, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         runpy.run_path(str(script), run_name="__main__")

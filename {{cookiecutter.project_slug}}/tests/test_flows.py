@@ -3,7 +3,7 @@
 import csv
 import json
 import signal
-{%- if cookiecutter.checkpoint != "none" %}
+{%- if cookiecutter.checkpoint == "database" %}
 import sqlite3
 {%- endif %}
 import time
@@ -13,15 +13,15 @@ from uuid import UUID
 import pytest
 from prefect import get_client
 {%- if cookiecutter.upsert != "none" %}
-from sqlalchemy import select
+from sqlalchemy import {% if cookiecutter.checkpoint in ["file", "storage"] %}delete, {% endif %}select
 {%- endif %}
 
-from {{ cookiecutter.package_name }}.flows import RunReport, load_flights
+from {{ cookiecutter.package_name }}.flows import {% if cookiecutter.checkpoint in ["file", "storage"] and cookiecutter.upsert == "none" %}ResultsNotStoredError, {% endif %}RunReport, {% if cookiecutter.checkpoint in ["file", "storage"] %}checkpoint, {% endif %}load_flights
 from {{ cookiecutter.package_name }}.resume import resume_dead_runs
 from {{ cookiecutter.package_name }}.runs import alive, dead
 from {{ cookiecutter.package_name }}.settings import settings
 {%- if cookiecutter.upsert != "none" %}
-from {{ cookiecutter.package_name }}.tables import flights
+from {{ cookiecutter.package_name }}.tables import {% if cookiecutter.checkpoint in ["file", "storage"] %}epoch, {% endif %}flights
 from {{ cookiecutter.package_name }}.upsert import database
 {%- endif %}
 
@@ -110,7 +110,7 @@ def test_database_made_anew_is_filled_again(tmp_path: Path) -> None:
 {%- endif %}
 
 
-{% if cookiecutter.checkpoint != "none" -%}
+{% if cookiecutter.checkpoint == "database" -%}
 def test_older_copy_of_the_database_is_filled_up(tmp_path: Path) -> None:
     path = days(tmp_path / "f.csv", 3)
     run(path)
@@ -125,6 +125,31 @@ def test_older_copy_of_the_database_is_filled_up(tmp_path: Path) -> None:
     copy.replace(settings.home / "flights.db")
     assert run(path)["done"] == 3, "stored results do not overrule the checkpoint"
     assert set(table()) == keys(path)
+
+
+{% elif cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" -%}
+def test_older_copy_of_the_database_is_filled_up_after_a_reset(tmp_path: Path) -> None:
+    path = days(tmp_path / "f.csv", 3)
+    run(path)
+    with database().begin() as connection:
+        connection.execute(delete(flights))
+    assert run(path)["done"] == 0, "the marks say that the rows are there"
+    assert table() == {}
+    assert checkpoint("f", epoch(database())).reset()
+    assert run(path)["done"] == 3, "stored results do not overrule the checkpoint"
+    assert set(table()) == keys(path)
+
+
+{% elif cookiecutter.checkpoint != "none" -%}
+def test_chunk_is_marked_when_its_result_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = days(tmp_path / "f.csv", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr("{{ cookiecutter.package_name }}.flows.stored", lambda _: False)
+        with pytest.raises(ResultsNotStoredError):
+            run(path)
+    assert checkpoint("f").done() == set()
+    run(path)
+    assert len(checkpoint("f").done()) == 3
 
 
 {% endif -%}
@@ -181,7 +206,7 @@ def killed_half_way(path: Path) -> None:
     script = path.with_name("run.py")
     script.write_text("from {{ cookiecutter.package_name }}.__main__ import main; main()")
     child = Child(script, "run", str(path))
-    while child.process.is_alive() and len(store.names()) < 20:
+    while child.process.is_alive() and len([name for name in store.names() if not name.startswith("checkpoints")]) < 20:
         time.sleep(0.005)
     child.kill()
     assert child.end()[0] == -signal.SIGKILL, "the run ended before it could be killed"
@@ -192,7 +217,11 @@ def test_killed_run_is_finished_by_a_new_one(tmp_path: Path) -> None:
     killed_half_way(path)
     report = run(path)
 {%- if cookiecutter.cache_key != "none" or cookiecutter.checkpoint != "none" %}
+{%- if cookiecutter.cache_key == "none" and cookiecutter.upsert == "none" %}
+    assert 1 <= report["found"] < 100, "marks follow the stored results, and may be some behind"
+{%- else %}
     assert 15 <= report["found"] < 100
+{%- endif %}
     assert report["done"] == 100 - report["found"]
 {%- else %}
     assert report["done"] == 100

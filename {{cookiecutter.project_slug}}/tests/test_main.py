@@ -81,6 +81,23 @@ def test_run_says_what_it_found_and_did(
 {%- if cookiecutter.checkpoint != "none" %}
     assert call(monkeypatch, "status") == 0
     assert capsys.readouterr().out == "week: 8 of 8 chunks done\nno run was killed\n"
+    assert call(monkeypatch, "reset", "week") == 0
+    assert call(monkeypatch, "status") == 0
+    assert capsys.readouterr().out == "week is forgotten; the next run does it again\nno run was killed\n"
+    assert call(monkeypatch, "run", str(path)) == 0
+{%- if cookiecutter.upsert == "none" and cookiecutter.cache_key != "none" %}
+    assert "week: 8 chunks, 8 found done, 0 done now" in capsys.readouterr().out, "stored results still count"
+{%- else %}
+    assert "week: 8 chunks, 0 found done, 8 done now" in capsys.readouterr().out
+{%- endif %}
+
+
+@pytest.mark.usefixtures("api")
+def test_job_that_is_not_known_cannot_be_reset(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "reset", "nonsense") == 2
+    assert capsys.readouterr().err == "nothing is known of a job 'nonsense'; `make status` shows those that there are\n"
 {%- endif %}
 
 

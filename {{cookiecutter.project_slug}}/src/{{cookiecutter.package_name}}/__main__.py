@@ -105,17 +105,45 @@ def status() -> int:
     """Show {% if cookiecutter.checkpoint != "none" %}how far each job is, and {% endif %}which runs were killed."""
 {%- if cookiecutter.checkpoint != "none" %}
     from .checkpoints import status as jobs
+{%- if cookiecutter.checkpoint != "database" and cookiecutter.upsert != "none" %}
+    from .flows import checkpoint
+{%- endif %}
+{%- if cookiecutter.checkpoint == "storage" and cookiecutter.result_storage != "local" %}
+    from .results import register
+{%- endif %}
 {%- endif %}
     from .runs import dead
-{%- if cookiecutter.checkpoint != "none" %}
+{%- if cookiecutter.checkpoint == "storage" and cookiecutter.result_storage != "local" %}
+    from .server import server
+{%- endif %}
+{%- if cookiecutter.checkpoint == "database" %}
     from .tables import create
     from .upsert import database
-
+{%- elif cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" %}
+    from .tables import create, epoch
+    from .upsert import database
+{%- endif %}
+{% if cookiecutter.checkpoint == "storage" and cookiecutter.result_storage != "local" %}
+    _quiet(verbose=False)
+{%- endif %}
+{%- if cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" %}
     create(database())
+{%- endif %}
+{%- if cookiecutter.checkpoint != "database" and cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" %}
+    # What else has an epoch in its name is of a database that is gone.
+    current = checkpoint("", epoch(database())).job
+{%- endif %}
+{%- if cookiecutter.checkpoint == "storage" and cookiecutter.result_storage != "local" %}
+    with server():
+        register()
+        found = jobs()
+    for name, done, total in found:
+{%- elif cookiecutter.checkpoint != "none" %}
     for name, done, total in jobs():
-        print(f"{name}: {done} of {total} chunks done")
-{%- else %}
-{% endif %}
+{%- endif %}
+{%- if cookiecutter.checkpoint != "none" %}
+        print(f"{name{% if cookiecutter.checkpoint != "database" and cookiecutter.upsert != "none" %}.removesuffix(current){% endif %}}: {done} of {total} chunks done")
+{%- endif %}
     killed = dead()
     for flow_run_id in killed:
         print(f"flow run {flow_run_id} was killed; `make resume` takes it up")
@@ -124,10 +152,52 @@ def status() -> int:
     return 0
 
 
+{% if cookiecutter.checkpoint != "none" -%}
+@app.command
+def reset(job: str) -> int:
+    """Forget what is done of a job, so that the next run does it again. What was written stays.
+
+    Parameters
+    ----------
+    job
+        Its name, as `status` shows it.
+    """
+    _quiet(verbose=False)
+    from .flows import checkpoint
+{%- if cookiecutter.checkpoint == "storage" and cookiecutter.result_storage != "local" %}
+    from .results import register
+    from .server import server
+{%- endif %}
+{%- if cookiecutter.upsert != "none" %}
+    from .tables import create, epoch
+    from .upsert import database
+
+    create(database())
+{%- else %}
+{% endif %}
+    try:
+        marks = checkpoint(job{% if cookiecutter.upsert != "none" %}, epoch(database()){% endif %})
+    except ValueError as error:
+        return _complain(error)
+{%- if cookiecutter.checkpoint == "storage" and cookiecutter.result_storage != "local" %}
+    with server():
+        register()
+        known = marks.reset()
+{%- else %}
+    known = marks.reset()
+{%- endif %}
+    if not known:
+        print(f"nothing is known of a job {job!r}; `make status` shows those that there are", file=sys.stderr)
+        return 2
+    print(f"{job} is forgotten; the next run does it again")
+    return 0
+
+
+{% endif -%}
 @app.command
 def setup() -> int:
     """Prepare what the flow needs: the place for results{% if cookiecutter.upsert != "none" %}, and the tables{% endif %}. Idempotent."""
-{%- if cookiecutter.checkpoint != "none" %}
+{%- if cookiecutter.checkpoint == "database" %}
     from . import checkpoints  # noqa: F401 - it adds its tables to the schema
 {%- endif %}
 {%- if cookiecutter.upsert in ["sqlite", "postgres"] %}
@@ -192,6 +262,7 @@ def main() -> None:
         for name, value in dotenv_values(ENV_FILE).items():
             if name.startswith("PREFECT_") and value:
                 os.environ.setdefault(name, value)
+        from .probe import StoreError
         from .server import ServerError
     except ValidationError as error:
         for fault in error.errors():
@@ -202,7 +273,7 @@ def main() -> None:
         app(sys.argv[1:], exit_on_error=False)
     except (CycloptsError, ServerError) as error:
         sys.exit(_complain(error))
-    except {% if cookiecutter.upsert != "none" %}(OSError, SQLAlchemyError){% else %}OSError{% endif %} as error:
+    except (OSError, {% if cookiecutter.upsert != "none" %}SQLAlchemyError, {% endif %}StoreError) as error:
         print(str(error).splitlines()[0], file=sys.stderr)
         sys.exit(1)
 

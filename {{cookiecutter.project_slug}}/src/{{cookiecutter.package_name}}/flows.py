@@ -76,17 +76,42 @@ class ResultsNotStoredError(Exception):
     """All chunks are done, but the results of some could not be stored."""
 
 
+{% if cookiecutter.checkpoint != "none" -%}
+def checkpoint(job: str{% if cookiecutter.upsert != "none" %}, epoch: str{% endif %}) -> Checkpoint:
+{%- if cookiecutter.checkpoint == "database" %}
+    """Return what is done of a job.
+
+    Args:
+        job: its name.
+        epoch: which filling of the database; not used here, for the marks are in that database.
+    """
+    return Checkpoint(job)
+{%- elif cookiecutter.upsert != "none" %}
+    """Return what is done of a job in one filling of the database: marks of one that is gone would pass over its rows.
+
+    Args:
+        job: its name.
+        epoch: which filling it is; see `tables.epoch`.
+    """
+    return Checkpoint(f"{job}@{epoch[:8]}")
+{%- else %}
+    """Return what is done of a job, by its name."""
+    return Checkpoint(job)
+{%- endif %}
+
+
+{% endif -%}
 @durable_task(version="1")
-def load_chunk(chunk: Chunk, job: str{% if cookiecutter.upsert != "none" %}, epoch: str{% endif %}) -> ChunkReport{% if cookiecutter.checkpoint != "none" %} | None{% endif %}:
-    """{% if cookiecutter.upsert != "none" %}Write a chunk to the table{% else %}Count a chunk{% endif %}: compute first, {% if cookiecutter.checkpoint != "none" %}then one short step{% elif cookiecutter.upsert != "none" %}then one short transaction{% else %}then leave the result to be stored{% endif %}.
+def load_chunk(chunk: Chunk, job: str{% if cookiecutter.upsert != "none" %}, epoch: str{% endif %}) -> ChunkReport{% if cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" %} | None{% endif %}:
+    """{% if cookiecutter.upsert != "none" %}Write a chunk to the table{% else %}Count a chunk{% endif %}: compute first, {% if cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" %}then one short step{% elif cookiecutter.upsert != "none" %}then one short transaction{% else %}then leave the result to be stored{% endif %}.
 
     Args:
         chunk: as `flights.opened` found it.
         job: the name under which the work is known.
 {%- if cookiecutter.upsert != "none" %}
-        epoch: which filling of the database; not used here, but part of the key of the stored result.
+        epoch: which filling of the database{% if cookiecutter.checkpoint in ["file", "storage"] %}, whose marks count{% else %}; not used here{% endif %}, {% if cookiecutter.checkpoint in ["file", "storage"] %}and{% else %}but{% endif %} part of the key of the stored result.
 {%- endif %}
-{%- if cookiecutter.checkpoint != "none" %}
+{%- if cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" %}
 
     Returns:
         The counts, or None where another process has done the chunk meanwhile.
@@ -94,11 +119,17 @@ def load_chunk(chunk: Chunk, job: str{% if cookiecutter.upsert != "none" %}, epo
     """
     rows, rejects = check(chunk)
     set_aside(job, chunk, rejects)
-{%- if cookiecutter.checkpoint != "none" %}
-    with Checkpoint(job).step(chunk.key) as connection:
+{%- if cookiecutter.checkpoint == "database" %}
+    with checkpoint(job, epoch).step(chunk.key) as connection:
         if connection is None:
             return None
         written = upsert(connection, flights, rows)
+{%- elif cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" %}
+    with checkpoint(job, epoch).step(chunk.key) as todo:
+        if not todo:
+            return None
+        with database().begin() as connection:
+            written = upsert(connection, flights, rows)
 {%- elif cookiecutter.upsert != "none" %}
     with database().begin() as connection:
         written = upsert(connection, flights, rows)
@@ -162,9 +193,11 @@ def job_name(source: Path, job: str | None = None) -> str:
 def _load(job: str, chunks: list[Chunk]) -> RunReport:
 {%- if cookiecutter.upsert != "none" %}
     create(database())
+    filling = epoch(database())
 {%- endif %}
 {%- if cookiecutter.checkpoint != "none" %}
-    remaining = set(Checkpoint(job).remaining(chunk.key for chunk in chunks))
+    marks = checkpoint(job{% if cookiecutter.upsert != "none" %}, filling{% endif %})
+    remaining = set(marks.remaining(chunk.key for chunk in chunks))
     todo = [chunk for chunk in chunks if chunk.key in remaining]
 {%- else %}
     todo = chunks
@@ -173,20 +206,32 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
     failures: list[str] = []
     lost = 0
     with progress(job, len(chunks), len(chunks) - len(todo)) as advance:
-{%- if cookiecutter.checkpoint != "none" %}
-        # What the checkpoint does not have is not done, whatever results are stored: the database may be an older copy.
+{%- if cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" %}
+        # What the checkpoint does not have is not done, whatever results are stored{% if cookiecutter.checkpoint == "database" %}: the database may be an older copy{% else %}: it may have been reset{% endif %}.
         work = load_chunk.with_options(result_storage=storage(), refresh_cache=True)
 {%- else %}
         work = load_chunk.with_options(result_storage=storage())
 {%- endif %}
-        futures = work.map(todo, job=unmapped(job){% if cookiecutter.upsert != "none" %}, epoch=unmapped(epoch(database())){% endif %})
+        futures = work.map(todo, job=unmapped(job){% if cookiecutter.upsert != "none" %}, epoch=unmapped(filling){% endif %})
+{%- if cookiecutter.checkpoint != "none" and cookiecutter.upsert == "none" %}
+        chunk_of = dict(zip(futures, todo, strict=True))
+{%- endif %}
         for future in as_completed(futures):
             report = future.result(raise_on_failure=False)
             if future.state.is_failed() or future.state.is_crashed():
                 failures.append(str(report))
             else:
+{%- if cookiecutter.checkpoint != "none" and cookiecutter.upsert == "none" %}
+                # The result is all that comes of a chunk, so the chunk is done when that is stored.
+                if stored(future.state):
+                    with marks.step(chunk_of[future].key):
+                        pass
+                else:
+                    lost += 1
+{%- else %}
                 lost += not stored(future.state)
-                if {% if cookiecutter.checkpoint != "none" %}report is not None{% else %}report and future.state.name != "Cached"{% endif %}:
+{%- endif %}
+                if {% if cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" %}report is not None{% else %}report and future.state.name != "Cached"{% endif %}:
                     reports.append(report)
             advance()
     rejected, rejects_file = collect_rejects(job, chunks)

@@ -143,7 +143,7 @@ def test_jobs_do_not_see_each_other() -> None:
 def test_remaining_keeps_the_order_and_notes_the_total() -> None:
     create(database())
     checkpoint = Checkpoint("job")
-    assert checkpoint.remaining(iter("cab")) == ["c", "a", "b"]
+    assert checkpoint.remaining(iter("cacb")) == ["c", "a", "b"]
     with checkpoint.step("a"):
         pass
     assert checkpoint.remaining("cab") == ["c", "b"]

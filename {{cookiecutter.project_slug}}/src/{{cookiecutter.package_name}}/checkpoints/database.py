@@ -9,13 +9,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Column, Connection, Dialect, Integer, String, Table, bindparam, delete, func, select
 from sqlalchemy.exc import DBAPIError
 
+from .steps import JobStatus, checked
 from .tables import UtcDateTime, metadata, renew_epoch
 from .upsert import database, insert
+
+__all__ = ["Checkpoint", "JobStatus", "status", "steps"]
 
 steps = Table(
     "steps",
@@ -32,14 +35,6 @@ jobs = Table(
 )
 
 
-class JobStatus(NamedTuple):
-    """How far a job is, in steps."""
-
-    job: str
-    done: int
-    total: int
-
-
 @cache
 def _claim(dialect: Dialect) -> tuple[str, Sequence[str] | None]:
     """The statement that marks a step if it is not marked, and the order of its parameters where they have no names."""
@@ -54,9 +49,15 @@ class Checkpoint:
 
     job: str
 
+    def __post_init__(self) -> None:
+        checked(self.job, "job")
+
     def remaining(self, keys: Iterable[str]) -> list[str]:
-        """Return the keys of those steps that are not done, in their order, and note the job's total for `status`."""
-        keys = list(keys)
+        """Return the keys of those steps that are not done, in their order, and note the job's total for `status`.
+
+        A key that stands there twice is one step.
+        """
+        keys = dict.fromkeys(checked(key, "step") for key in keys)
         done = self.done()
         remaining = [key for key in keys if key not in done]
         total = len(done) + len(remaining)
@@ -79,7 +80,7 @@ class Checkpoint:
         ended = False
         try:
             with database().begin() as connection:
-                yield connection if self._claim(connection, key) else None
+                yield connection if self._claim(connection, checked(key, "step")) else None
                 ended = True
         except DBAPIError as error:
             # A connection that is lost at COMMIT leaves it open whether that was done; the mark tells.
@@ -104,12 +105,18 @@ class Checkpoint:
         with database().connect() as connection:
             return set(connection.scalars(select(steps.c.step).where(steps.c.job == self.job)))
 
-    def reset(self) -> None:
-        """Forget the job, so that it is done again from the start. What its steps have written stays."""
+    def reset(self) -> bool:
+        """Forget the job, so that it is done again from the start. What its steps have written stays.
+
+        Returns:
+            Whether anything was known of it.
+        """
         with database().begin() as connection:
-            connection.execute(delete(steps).where(steps.c.job == self.job))
-            connection.execute(delete(jobs).where(jobs.c.job == self.job))
-        renew_epoch(database())
+            known = connection.execute(delete(steps).where(steps.c.job == self.job)).rowcount
+            known += connection.execute(delete(jobs).where(jobs.c.job == self.job)).rowcount
+        if known:
+            renew_epoch(database())
+        return known > 0
 
 
 def status() -> list[JobStatus]:

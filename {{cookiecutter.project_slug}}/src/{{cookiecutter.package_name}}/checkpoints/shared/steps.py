@@ -1,0 +1,41 @@
+"""What a job and its steps are called, and how far a job is."""
+
+from typing import NamedTuple
+
+LONGEST = 200
+"""Characters of a name."""
+
+
+class JobStatus(NamedTuple):
+    """How far a job is, in steps."""
+
+    job: str
+    done: int
+    total: int
+
+
+def checked(name: str, what: str) -> str:
+    """Return a name that can be kept, unchanged.
+
+    Args:
+        name: of a job or a step.
+        what: which of them, for the error.
+
+    Raises:
+        ValueError: it is empty, longer than 200 characters, or holds what no database and no file takes: a zero byte
+            or half of a character (a lone surrogate).
+    """
+    if not name:
+        raise ValueError(f"a {what} has an empty name; give it one of 1 to {LONGEST} characters")
+    if len(name) > LONGEST:
+        raise ValueError(
+            f"the name of a {what} has {len(name)} characters, at most {LONGEST} are kept: {name[:40]!r}…;"
+            " shorten it, or use a digest of it"
+        )
+    if "\x00" in name:
+        raise ValueError(f"the name of a {what} holds a zero byte: {name!r}")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the name of a {what} holds half of a character (a surrogate): {name!r}") from error
+    return name

@@ -1,0 +1,105 @@
+"""Marks beside the results: what several workers may do, what stands in the store, and what is said if it fails."""
+
+import json
+import multiprocessing
+import os
+import sys
+from multiprocessing.synchronize import Barrier
+
+import pytest
+
+from {{ cookiecutter.package_name }} import marks
+from {{ cookiecutter.package_name }}.checkpoints import Checkpoint, status
+from {{ cookiecutter.package_name }}.probe import StoreError
+
+pytestmark = pytest.mark.usefixtures("api")
+
+os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["__main__", "crash"])
+
+
+def meet(barrier: Barrier) -> None:
+    """Do the step together with another process."""
+    with Checkpoint("job").step("a") as todo:
+        barrier.wait(60)
+        assert todo, "nothing keeps the other one from doing it too"
+
+
+def test_two_workers_at_the_same_step_may_both_do_it_and_leave_one_mark() -> None:
+    barrier = processes.Barrier(2)
+    workers = [processes.Process(target=meet, args=(barrier,)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    assert Checkpoint("job").done() == {"a"}
+    assert len(marks.names("")) == 1
+
+
+def test_mark_says_what_it_is() -> None:
+    Checkpoint("Nightly load").remaining(["2013-01-01@ab"])
+    with Checkpoint("Nightly load").step("2013-01-01@ab"):
+        pass
+    job, mark = sorted(marks.names(""), reverse=True, key=lambda name: name.endswith("job.json"))
+    assert job.startswith("Nightly-load-")
+    assert mark.endswith("/2013-01-01_40ab")
+    assert json.loads(marks.read(mark) or b"") | {"done_at": ""} == {
+        "job": "Nightly load",
+        "step": "2013-01-01@ab",
+        "done_at": "",
+    }
+
+
+def test_what_is_left_is_found_by_one_listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = Checkpoint("job")
+    keys = [f"{n:>0200}" for n in range(9)]
+    checkpoint.remaining(keys)
+    for key in keys[:5]:
+        with checkpoint.step(key):
+            pass
+    calls: list[str] = []
+    names, read = marks.names, marks.read
+
+    def count_names(prefix: str) -> list[str]:
+        calls.append("list")
+        return names(prefix)
+
+    def count_read(name: str) -> bytes | None:
+        calls.append("read")
+        return read(name)
+
+    monkeypatch.setattr(marks, "names", count_names)
+    monkeypatch.setattr(marks, "read", count_read)
+    assert checkpoint.remaining(keys) == keys[5:]
+    assert calls == ["list", "read"], "the marks, and the total"
+    calls.clear()
+    assert checkpoint.done() == set(keys[:5])
+    assert calls == ["list"]
+
+
+def test_store_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = Checkpoint("job")
+
+    def fail(*_: object) -> None:
+        raise StoreError("a mark cannot be kept")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(marks, "write", fail)
+        with pytest.raises(StoreError), checkpoint.step("a"):
+            pass
+    assert checkpoint.remaining("a") == ["a"]
+
+
+def test_names_are_found_beyond_a_page() -> None:
+    # Stores list 1000 names at a time, or 5000.
+    for n in range(3):
+        marks.write(f"job-0/{n}", b"")
+    assert sorted(marks.names("job-0/")) == ["0", "1", "2"]
+    assert marks.names("job-1/") == []
+    assert marks.read("job-0/9") is None
+    marks.delete("job-0/9")
+    marks.delete("job-0/1")
+    assert sorted(marks.names("")) == ["job-0/0", "job-0/2"]
+    assert status() == []
