@@ -39,7 +39,7 @@ UNLESS_NONE = {
         package/attempts.py package/retries.py package/transient.py
         tests/test_attempts.py tests/test_retries.py tests/test_transient.py
     """,
-    "upsert": "package/tables.py package/upsert.py tests/test_upsert.py",
+    "upsert": "package/rows.py package/tables.py package/upsert.py tests/sink.py tests/test_rows.py tests/test_upsert.py",
     "checkpoint": """
         package/checkpoints.py package/effects.py package/steps.py
         tests/crash.py tests/test_checkpoints.py tests/test_effects.py tests/test_steps.py
@@ -47,11 +47,17 @@ UNLESS_NONE = {
 }
 
 # Those that one answer adds.
-OBJECT_STORE = "package/block.py tests/servers.py tests/test_outages.py tests/test_store.py"
+OBJECT_STORE = "package/block.py tests/test_outages.py tests/test_store.py"
+MIGRATIONS = """
+    alembic.ini migrations/env.py migrations/script.py.mako migrations/versions/.gitkeep package/migrations.py
+    tests/test_migrations.py
+"""
 ADDED = {
     ("result_storage", "s3"): OBJECT_STORE,
     ("result_storage", "gcs"): OBJECT_STORE,
     ("result_storage", "azure"): OBJECT_STORE,
+    ("upsert", "sqlite"): MIGRATIONS,
+    ("upsert", "postgres"): f"{MIGRATIONS} compose.yaml",
     ("checkpoint", "file"): "package/parts.py tests/test_marks.py",
     ("checkpoint", "storage"): "package/marks.py package/parts.py tests/test_marks.py",
     ("ci", "github"): ".github/workflows/ci.yml",
@@ -68,6 +74,8 @@ def expected_files(variant: Answers) -> set[str]:
         files += names.split() if variant[prompt] != "none" else []
     for (prompt, answer), names in ADDED.items():
         files += names.split() if variant[prompt] == answer else []
+    if variant["result_storage"] != "local" or variant["upsert"] == "postgres":
+        files.append("tests/servers.py")
     assert len(files) == len(set(files)), "a file stands in the table twice"
     return set(files)
 

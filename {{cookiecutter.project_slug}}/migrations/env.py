@@ -2,16 +2,17 @@
 
 from alembic import context
 
-from {{ cookiecutter.package_name }} import tables
-{%- if cookiecutter.checkpoint == "database" %}
-from {{ cookiecutter.package_name }} import checkpoints  # noqa: F401 - it adds its tables
-{%- endif %}
+{% if cookiecutter.checkpoint == "database" -%}
+from {{ cookiecutter.package_name }}.checkpoints import metadata
+{% else -%}
+from {{ cookiecutter.package_name }}.tables import metadata
+{% endif -%}
 from {{ cookiecutter.package_name }}.upsert import database
 
 with database().begin() as connection:
     context.configure(
         connection=connection,
-        target_metadata=tables.metadata,
+        target_metadata=metadata,
 {%- if cookiecutter.upsert == "sqlite" %}
         # SQLite changes a table by copying it.
         render_as_batch=True,

@@ -3,9 +3,6 @@
 import csv
 import json
 import signal
-{%- if cookiecutter.checkpoint == "database" %}
-import sqlite3
-{%- endif %}
 import time
 from pathlib import Path
 from uuid import UUID
@@ -25,7 +22,8 @@ from {{ cookiecutter.package_name }}.tables import {% if cookiecutter.checkpoint
 from {{ cookiecutter.package_name }}.upsert import database
 {%- endif %}
 
-import store
+{% if cookiecutter.upsert != "none" %}import sink
+{% endif %}import store
 from processes import Child
 from source import days, {% if cookiecutter.upsert != "none" %}keys, {% endif %}record, write
 
@@ -102,9 +100,7 @@ def test_every_record_is_accounted_for(tmp_path: Path) -> None:
 def test_database_made_anew_is_filled_again(tmp_path: Path) -> None:
     path = days(tmp_path / "f.csv", 3)
     run(path)
-    database().dispose()
-    for file in settings.home.glob("flights.db*"):
-        file.unlink()
+    sink.empty()
     assert run(path)["done"] == 3, "stored results of the old database are not rows of this one"
     assert set(table()) == keys(path)
 {%- endif %}
@@ -114,15 +110,9 @@ def test_database_made_anew_is_filled_again(tmp_path: Path) -> None:
 def test_older_copy_of_the_database_is_filled_up(tmp_path: Path) -> None:
     path = days(tmp_path / "f.csv", 3)
     run(path)
-    database().dispose()
-    copy = tmp_path / "copy.db"
-    with sqlite3.connect(settings.home / "flights.db") as source, sqlite3.connect(copy) as target:
-        source.backup(target)
+    sink.copy(tmp_path)
     run(days(path, 6))
-    database().dispose()
-    for file in settings.home.glob("flights.db-*"):
-        file.unlink()
-    copy.replace(settings.home / "flights.db")
+    sink.put_back(tmp_path)
     assert run(path)["done"] == 3, "stored results do not overrule the checkpoint"
     assert set(table()) == keys(path)
 
