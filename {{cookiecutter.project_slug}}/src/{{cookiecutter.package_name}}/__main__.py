@@ -14,7 +14,7 @@ from cyclopts import App, CycloptsError
 from dotenv import dotenv_values
 from pydantic import ValidationError
 {%- if cookiecutter.upsert != "none" %}
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 {%- endif %}
 
 if TYPE_CHECKING:
@@ -51,6 +51,10 @@ def run(
     from .results import register
     from .server import server
     from .settings import settings
+{%- if cookiecutter.upsert != "none" %}
+    from .tables import create
+    from .upsert import database
+{%- endif %}
 
     path = (source or settings.source).expanduser().absolute()
     days = settings.chunk_days if chunk_days is None else chunk_days
@@ -63,6 +67,9 @@ def run(
             pass
     except (SourceError, ValueError) as error:
         return _complain(error)
+{%- if cookiecutter.upsert != "none" %}
+    create(database())
+{%- endif %}
     try:
         with server():
             register()
@@ -271,9 +278,14 @@ def main() -> None:
         sys.exit(2)
     try:
         app(sys.argv[1:], exit_on_error=False)
-    except (CycloptsError, ServerError) as error:
+    except ({% if cookiecutter.upsert != "none" %}ArgumentError, {% endif %}CycloptsError, ServerError) as error:
         sys.exit(_complain(error))
-    except (OSError, {% if cookiecutter.upsert != "none" %}SQLAlchemyError, {% endif %}StoreError) as error:
+{%- if cookiecutter.upsert != "none" %}
+    except SQLAlchemyError as error:
+        print(f"the database fails: {str(getattr(error, 'orig', error)).splitlines()[0]}", file=sys.stderr)
+        sys.exit(1)
+{%- endif %}
+    except (OSError, StoreError) as error:
         print(str(error).splitlines()[0], file=sys.stderr)
         sys.exit(1)
 

@@ -86,7 +86,12 @@ def test_a_backslash_is_no_null_character() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "message"), [("", "no database: set"), ("mysql://x/y", "must begin with postgresql://")]
+    ("url", "message"),
+    [
+        ("", "no database: set"),
+        ("mysql://x/y", "must begin with postgresql://"),
+        ("postgresql://u:secret@host:port/x", "is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE"),
+    ],
 )
 def test_wrong_url_is_said(url: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(settings.__dict__, "database_url", type(settings.database_url)(url))

@@ -118,13 +118,10 @@ def upsert(
 def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertReport:
     arrays = list(map(_array, shape.kinds, columns))
     driver: Any = connection.connection.dbapi_connection
-    # A result that was not read to its end, as that of `scalar`, would be in the way.
-    driver.complete()
     driver.register(ARRIVING, pa.table(arrays, names=list(shape.names)))
     count, write = _statements(shape, connection.dialect)
     known = connection.exec_driver_sql(count).scalar_one()
     written = connection.exec_driver_sql(write).scalar_one()
-    driver.complete()
     driver.unregister(ARRIVING)
     inserted = len(columns[0]) - known
     return UpsertReport(inserted, written - inserted, len(columns[0]) - written)

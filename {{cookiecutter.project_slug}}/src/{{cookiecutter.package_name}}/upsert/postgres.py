@@ -58,11 +58,15 @@ def database() -> Engine:
     given = settings.database_url.get_secret_value()
     if not given:
         raise ArgumentError(f"no database: set {PREFIX}DATABASE_URL to postgresql://USER:PASSWORD@HOST/DATABASE")
-    url = make_url(given)
-    if url.drivername not in {"postgresql", "postgres", "postgresql+psycopg"}:
+    if given.partition("://")[0] not in {"postgresql", "postgres", "postgresql+psycopg"}:
         raise ArgumentError(
             f"{PREFIX}DATABASE_URL must begin with postgresql://, for this project writes to PostgreSQL"
         )
+    try:
+        url = make_url(given)
+    except (ArgumentError, ValueError):
+        # Not from the error, which could show the password.
+        raise ArgumentError(f"{PREFIX}DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE") from None
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=settings.workers,

@@ -34,7 +34,7 @@ from sqlalchemy.types import TypeEngine
 
 from . import migrations  # noqa: F401 - it marks a new database as up to date
 from .rows import Columns, Shape, UpsertReport, batches, in_units, json_text, outside
-from .settings import settings
+from .settings import PREFIX, settings
 
 BATCH = 5000
 """Rows in memory at a time."""
@@ -47,7 +47,7 @@ def database() -> Engine:
     """The project's database, one engine a process. The file is made on first use."""
     url: str | URL = settings.database_url.get_secret_value()
     if url and not str(url).startswith("sqlite:///"):
-        raise ArgumentError("the setting DATABASE_URL must begin with sqlite:///, for this project writes to SQLite")
+        raise ArgumentError(f"{PREFIX}DATABASE_URL must begin with sqlite:///, for this project writes to SQLite")
     if not url:
         settings.home.mkdir(parents=True, exist_ok=True)
         url = URL.create("sqlite", database=str(settings.home / "flights.db"))

@@ -16,8 +16,10 @@ from sqlalchemy import (
     TypeDecorator,
     delete,
     insert,
+    inspect,
     select,
 )
+from sqlalchemy.exc import DBAPIError
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -75,11 +77,22 @@ epochs = Table("epochs", metadata, Column("epoch", String(32), primary_key=True)
 
 
 def create(engine: Engine) -> None:
-    """Create the tables that do not exist. Idempotent."""
-    with engine.begin() as connection:
-        metadata.create_all(connection)
-        if connection.scalar(select(epochs.c.epoch)) is None:
+    """Create the tables in a new database. One that has them already is left as it is. Idempotent."""
+    if _exist(engine):
+        return
+    try:
+        with engine.begin() as connection:
+            metadata.create_all(connection)
             connection.execute(insert(epochs).values(epoch=uuid4().hex))
+    except DBAPIError:
+        # Unless another process did so at the same time.
+        if not _exist(engine):
+            raise
+
+
+def _exist(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        return inspect(connection).has_table(epochs.name)
 
 
 def epoch(engine: Engine) -> str:
