@@ -39,7 +39,9 @@ UNLESS_NONE = {
         package/attempts.py package/retries.py package/transient.py
         tests/test_attempts.py tests/test_retries.py tests/test_transient.py
     """,
-    "upsert": "package/rows.py package/tables.py package/upsert.py tests/sink.py tests/test_rows.py tests/test_upsert.py",
+    "upsert": """
+        package/rows.py package/tables.py package/upsert.py tests/sink.py tests/test_rows.py tests/test_upsert.py
+    """,
     "checkpoint": """
         package/checkpoints.py package/effects.py package/steps.py
         tests/crash.py tests/test_checkpoints.py tests/test_effects.py tests/test_steps.py
