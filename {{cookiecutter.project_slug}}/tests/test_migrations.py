@@ -32,7 +32,7 @@ def test_a_new_column_comes_to_a_database_that_has_rows(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "migrations", project / "migrations")
     shutil.copy(ROOT / "alembic.ini", project)
     tables = project / "src" / "{{ cookiecutter.package_name }}" / "tables.py"
-    tables.write_text(tables.read_text() + 'epochs.append_column(Column("more", Integer))\n')
+    tables.write_text(tables.read_text() + 'epochs.append_column(Column("more", UtcDateTime))\n')
 
     def python(*arguments: str) -> None:
         environment = os.environ | {"PYTHONPATH": str(project / "src")}

