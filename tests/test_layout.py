@@ -176,7 +176,7 @@ def test_text_is_tidy(baked: Baked, variant: Answers) -> None:
         assert not text.endswith("\n\n"), f"{name} ends in a blank line"
         trailing = [number for number, line in enumerate(text.split("\n"), 1) if line != line.rstrip()]
         assert trailing == [], f"{name} has blanks at the end of these lines"
-        blank_lines = 3 if name.endswith(".py") else 2
+        blank_lines = 3 if name.endswith((".py", ".py.mako")) else 2
         assert "\n" * (blank_lines + 1) not in text, f"{name} has {blank_lines} blank lines together"
 
 
