@@ -22,6 +22,8 @@ PREFIX = "{{ cookiecutter.package_name | upper }}_"
 SETTING = f"{PREFIX}DATABASE_URL"
 SERVER = "TESTS_DATABASE_URL"
 """Names of variables of the environment."""
+WRITERS = 3
+"""Processes that may write at the same time."""
 
 
 def start(folder: Path) -> dict[str, str]:
