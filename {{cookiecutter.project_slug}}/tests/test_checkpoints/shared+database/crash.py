@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from {{ cookiecutter.package_name }}.checkpoints import Checkpoint, steps
 from {{ cookiecutter.package_name }}.settings import settings
 from {{ cookiecutter.package_name }}.tables import create, metadata
 from {{ cookiecutter.package_name }}.upsert import database
+
+import sink
 
 HALVES = (0, 1)
 POINTS = (
@@ -71,6 +74,15 @@ def prepare(keys: list[str]) -> None:
     create(database())
     with database().begin() as connection:
         connection.execute(insert(counts), [{"step": key, "half": half, "n": 0} for key in keys for half in HALVES])
+
+
+def outcome(job: str, keys: list[str]) -> tuple[Counter[int], bool]:
+    """How often the halves of the steps took effect, and whether just those steps are marked that did."""
+    assert sink.is_sound()
+    with database().connect() as connection:
+        rows = connection.execute(select(counts.c.step, counts.c.n)).all()
+    done = Checkpoint(job).done()
+    return Counter(n for _, n in rows), all((n == 1) == (step in done) for step, n in rows if step in keys)
 
 
 def killer(point: str | None, hit: int, deadly: int) -> Callable[[str], None]:
