@@ -221,10 +221,10 @@ class Torture:
                 if process.exitcode is not None and process.exitcode != 0:
                     self.ended(process)
                     del running[process]
-                    running[self.start(job, keys)] = None
+                    running[self.start(job, keys, deadly=self.kills < self.wanted)] = None
                 elif end is None and begun(process.pid).exists():
                     running[process] = now + self.dice.uniform(0, 0.2)
-                elif end is not None and now > end:
+                elif end is not None and now > end and self.kills < self.wanted:
                     process.kill()
                     process.join()
             self.break_connections()
@@ -247,6 +247,8 @@ class Torture:
             self.outages += 1
         elif process.exitcode != -signal.SIGKILL:
             self.faults.append(f"a worker ended with {process.exitcode}")
+        if len(self.faults) > 20:
+            sys.exit(f"too many faults: {self.faults}")
         begun(process.pid).unlink(missing_ok=True)
 
     def break_connections(self) -> None:
@@ -293,7 +295,7 @@ class Torture:
             else:
                 times = {key: [crash.begun(key)] for key in keys}
             step = rows().c.step
-            table = dict(connection.execute(select(step, func.count()).group_by(step)).tuples().all())
+            table = dict(connection.execute(select(step, func.count()).group_by(step)).all())
         found = times, Checkpoint(job).done(), table
         sink.release()
         return found

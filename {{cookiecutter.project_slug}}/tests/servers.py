@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -178,7 +178,8 @@ class _Pass(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         cuts, client, hide = self.server, self.request, False
-        with cuts.target() as server:
+        # A client may be gone, or the server.
+        with suppress(OSError), cuts.target() as server:
             while ready := select.select([client, server], [], [])[0]:
                 source = ready[0]
                 data = source.recv(65536)
