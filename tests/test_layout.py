@@ -39,7 +39,8 @@ UNLESS_NONE = {
         package/attempts.py package/retries.py package/transient.py
         tests/test_attempts.py tests/test_retries.py tests/test_transient.py
     """,
-    "upsert": "package/rows.py package/tables.py package/upsert.py tests/sink.py tests/test_rows.py tests/test_upsert.py",
+    "upsert": "package/rows.py package/tables.py package/upsert.py tests/sink.py"
+    " tests/test_model.py tests/test_rows.py tests/test_upsert.py tests/test_writers.py",
     "checkpoint": """
         package/checkpoints.py package/effects.py package/steps.py
         tests/crash.py tests/test_checkpoints.py tests/test_effects.py tests/test_steps.py
@@ -76,6 +77,8 @@ def expected_files(variant: Answers) -> set[str]:
         files += names.split() if variant[prompt] == answer else []
     if variant["result_storage"] != "local" or variant["upsert"] == "postgres":
         files.append("tests/servers.py")
+    if variant["checkpoint"] == "database":
+        files.append("tests/test_lost_connections.py" if variant["upsert"] == "postgres" else "tests/test_full_disk.py")
     assert len(files) == len(set(files)), "a file stands in the table twice"
     return set(files)
 

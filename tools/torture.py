@@ -2,7 +2,9 @@
 
 For each database, and for the marks in a file and beside the results, a project is made and its job is done by worker
 processes that get SIGKILL: at random moments, and at named points within a step. PostgreSQL is also stopped as a loss
-of power would, and its connections are cut. Prints one line each, and exits with 1 if a promise is broken.
+of power would, and its connections are cut: `stops` and `outages`, the latter as workers saw them. Prints one line
+each, and exits with 1 if a promise is broken: a step lost, one done twice where marks are in the database, a mark
+without its effect, or a second run that changes something.
 """
 
 import functools
@@ -40,13 +42,15 @@ TIMEOUT = 120
 def main(names: list[str]) -> int:
     kills = int(os.environ.get("KILLS") or 500)
     broken = False
-    print(f"{'':10}{'kills':>7}{'outages':>9}{'items':>8}{'lost':>6}{'doubled':>9}{'seconds':>9}", flush=True)
+    print(
+        f"{'':10}{'kills':>7}{'stops':>7}{'outages':>9}{'items':>8}{'lost':>6}{'doubled':>9}{'seconds':>9}", flush=True
+    )
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         for name in names or PROJECTS:
             project = bake(Path(folder, name), PROJECTS[name])
             found = run(project, name, kills)
-            columns = (found[what] for what in ("kills", "outages", "items", "lost", "doubled", "seconds"))
-            print("{:10}{:7}{:9}{:8}{:6}{:9}{:9.0f}".format(name, *columns), *found["faults"], flush=True)
+            columns = (found[what] for what in ("kills", "stops", "outages", "items", "lost", "doubled", "seconds"))
+            print("{:10}{:7}{:7}{:9}{:8}{:6}{:9}{:9.0f}".format(name, *columns), *found["faults"], flush=True)
             broken |= bool(found["faults"])
     return int(broken)
 
@@ -146,7 +150,7 @@ class Torture:
     def __init__(self, name: str, kills: int) -> None:
         self.name, self.wanted = name, kills
         self.dice = random.Random(13)
-        self.kills = self.outages = self.items = self.lost = self.doubled = 0
+        self.kills = self.stops = self.outages = self.items = self.lost = self.doubled = 0
         self.faults: list[str] = []
         self.processes = multiprocessing.get_context("forkserver")
         # The forks import this file as their main module, and find the project by PYTHONPATH.
@@ -165,7 +169,9 @@ class Torture:
         while self.kills < self.wanted:
             self.job(f"job-{number}", [f"{number}-{n}" for n in range(STEPS)])
             number += 1
-        found = {name: getattr(self, name) for name in ("kills", "outages", "items", "lost", "doubled", "faults")}
+        found = {
+            name: getattr(self, name) for name in ("kills", "stops", "outages", "items", "lost", "doubled", "faults")
+        }
         return {**found, "seconds": time.monotonic() - began}
 
     def serve(self) -> None:
@@ -258,6 +264,7 @@ class Torture:
             self.proxy.bytes_left = self.dice.randrange(1, 3000)
         if self.proxy and self.dice.random() < 0.001:
             sink.crash(self.folder)
+            self.stops += 1
 
     def check(self, job: str, keys: list[str]) -> None:
         """Look at what the job has done, and that to do it again changes nothing."""
