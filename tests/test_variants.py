@@ -167,6 +167,8 @@ def test_tests_of_one_part_run_with_all_answers_that_they_depend_on() -> None:
 def test_tests_of_one_part_exist(baked: Callable[[Answers], Path]) -> None:
     for test in OF_ONE_PART:
         module, _, function = test.partition("::")
-        projects = [baked(answers) for answers in ({}, {"result_storage": "s3"}, {"checkpoint": "file"}, {"upsert": "postgres"})]
+        projects = [
+            baked(answers) for answers in ({}, {"result_storage": "s3"}, {"checkpoint": "file"}, {"upsert": "postgres"})
+        ]
         files = [project / "tests" / module for project in projects]
         assert any(file.exists() and f"def {function}" in file.read_text() for file in files), test
