@@ -154,7 +154,7 @@ class Torture:
         self.faults: list[str] = []
         self.processes = multiprocessing.get_context("forkserver")
         # The forks import this file as their main module, and find the project by PYTHONPATH.
-        self.processes.set_forkserver_preload(["crash"])
+        self.processes.set_forkserver_preload(["crash", "durable_flights.upsert"])
         self.folder = Path("postgres").absolute()
         self.proxy: Any = None
 
