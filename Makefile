@@ -1,6 +1,6 @@
 # What this template does, from a bare machine with python3 (3.11 or later, with venv), make and git.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench pins clean
+.PHONY: help demo test torture lint format bench pins clean
 
 PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -27,6 +27,9 @@ test: .venv/.ready ## run all tests: the template's, and each variant's own
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
+
+torture: .venv/.ready ## kill workers KILLS=500 times on each database, and look what is lost or doubled
+	@KILLS=$(KILLS) $(BIN)/python tools/torture.py $(ARGS)
 
 lint: .venv/.ready ## check the style of hooks, tests, tools and benchmarks
 	@$(BIN)/ruff check

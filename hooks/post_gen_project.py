@@ -21,20 +21,27 @@ FOLDERS = {
     "license": ["LICENSE"],
 }
 
-# Files and folders that only some answers need, any of them.
+# Files and folders that only some answers need: any of these, each with all that it says.
+MIGRATED = [{"upsert": "sqlite"}, {"upsert": "postgres"}]
 NEEDED = {
     "tests/servers.py": [
-        ("result_storage", "s3"),
-        ("result_storage", "gcs"),
-        ("result_storage", "azure"),
-        ("upsert", "postgres"),
+        {"result_storage": "s3"},
+        {"result_storage": "gcs"},
+        {"result_storage": "azure"},
+        {"upsert": "postgres"},
     ],
-    "alembic.ini": [("upsert", "sqlite"), ("upsert", "postgres")],
-    "migrations": [("upsert", "sqlite"), ("upsert", "postgres")],
-    f"{PACKAGE}/migrations.py": [("upsert", "sqlite"), ("upsert", "postgres")],
-    "tests/test_migrations.py": [("upsert", "sqlite"), ("upsert", "postgres")],
-    f"{PACKAGE}/marks.py": [("checkpoint", "storage")],
-    "compose.yaml": [("upsert", "postgres")],
+    "alembic.ini": MIGRATED,
+    "migrations": MIGRATED,
+    f"{PACKAGE}/migrations.py": MIGRATED,
+    "tests/test_migrations.py": MIGRATED,
+    f"{PACKAGE}/marks.py": [{"checkpoint": "storage"}],
+    "tests/test_full_disk.py": [
+        {"upsert": "sqlite", "checkpoint": "database"},
+        {"upsert": "duckdb", "checkpoint": "database"},
+    ],
+    "tests/test_lost_connections.py": [{"upsert": "postgres", "checkpoint": "database"}],
+    "tests/test_model.py": [{"upsert": "sqlite"}, {"upsert": "postgres"}, {"upsert": "duckdb"}],
+    "compose.yaml": [{"upsert": "postgres"}],
 }
 
 
@@ -66,7 +73,7 @@ def main() -> None:
         for folder in folders:
             keep(Path(folder), ANSWERS[prompt])
     for name, answers in NEEDED.items():
-        if not any(ANSWERS[prompt] == answer for prompt, answer in answers):
+        if not any(wanted.items() <= ANSWERS.items() for wanted in answers):
             path = Path(name)
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     choices = "\n".join(f"  {prompt} = {ANSWERS[prompt]}" for prompt in FOLDERS)

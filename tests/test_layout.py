@@ -40,7 +40,8 @@ UNLESS_NONE = {
         tests/test_attempts.py tests/test_retries.py tests/test_transient.py
     """,
     "upsert": """
-        package/rows.py package/tables.py package/upsert.py tests/sink.py tests/test_rows.py tests/test_upsert.py
+        package/rows.py package/tables.py package/upsert.py tests/sink.py
+        tests/test_model.py tests/test_rows.py tests/test_upsert.py tests/test_writers.py
     """,
     "checkpoint": """
         package/checkpoints.py package/effects.py package/steps.py
@@ -78,6 +79,8 @@ def expected_files(variant: Answers) -> set[str]:
         files += names.split() if variant[prompt] == answer else []
     if variant["result_storage"] != "local" or variant["upsert"] == "postgres":
         files.append("tests/servers.py")
+    if variant["checkpoint"] == "database":
+        files.append("tests/test_lost_connections.py" if variant["upsert"] == "postgres" else "tests/test_full_disk.py")
     assert len(files) == len(set(files)), "a file stands in the table twice"
     return set(files)
 

@@ -53,12 +53,19 @@ OF_ONE_PART: dict[str, Depends] = {
     "test_effects.py": lambda variant: (variant["checkpoint"] == "none", variant["retry_policy"] == "none"),
     "test_flows.py": answers_of("result_storage", "checkpoint", "upsert"),
     "test_flows.py::test_killed_run": answers_of("checkpoint", "upsert"),
+    "test_full_disk.py": lambda variant: variant["checkpoint"] == "database" and variant["upsert"],
     "test_locks.py": lambda variant: variant["cache_key"] == "none",
+    "test_lost_connections.py": lambda variant: variant["checkpoint"] == "database" and variant["upsert"],
     "test_marks.py": lambda variant: (
         variant["checkpoint"],
         variant["result_storage"] if variant["checkpoint"] == "storage" else "",
     ),
     "test_migrations.py": answers_of("upsert"),
+    "test_model.py": lambda variant: (
+        variant["upsert"],
+        variant["upsert"] != "none" and variant["checkpoint"],
+        variant["result_storage"] if variant["checkpoint"] == "storage" and variant["upsert"] != "none" else "",
+    ),
     "test_outages.py": answers_of("result_storage"),
     "test_retries.py": answers_of("retry_policy"),
     "test_rows.py": answers_of("upsert"),
@@ -66,6 +73,7 @@ OF_ONE_PART: dict[str, Depends] = {
     "test_store.py": answers_of("result_storage"),
     "test_transient.py": answers_of("retry_policy"),
     "test_upsert.py": answers_of("upsert"),
+    "test_writers.py": answers_of("upsert"),
 }
 
 
@@ -161,6 +169,8 @@ def test_tests_of_one_part_run_with_all_answers_that_they_depend_on() -> None:
 def test_tests_of_one_part_exist(baked: Callable[[Answers], Path]) -> None:
     for test in OF_ONE_PART:
         module, _, function = test.partition("::")
-        projects = [baked(answers) for answers in ({}, {"result_storage": "s3"}, {"checkpoint": "file"})]
+        projects = [
+            baked(answers) for answers in ({}, {"result_storage": "s3"}, {"checkpoint": "file"}, {"upsert": "postgres"})
+        ]
         files = [project / "tests" / module for project in projects]
         assert any(file.exists() and f"def {function}" in file.read_text() for file in files), test

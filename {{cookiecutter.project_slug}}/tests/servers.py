@@ -2,14 +2,16 @@
 
 import http.client
 import os
+import select
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -145,6 +147,64 @@ class _Forward(BaseHTTPRequestHandler):
 def faults(target: str) -> Iterator[Faults]:
     """Yield a proxy of a server that can be told to fail."""
     with Faults(target) as proxy:
+        threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
+        yield proxy
+        proxy.shutdown()
+
+
+class Cuts(socketserver.ThreadingTCPServer):
+    """What stands between a client and PostgreSQL and can be cut: a proxy of its connections.
+
+    Each cut is made once, and closes the connection to both sides.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, target: Callable[[], socket.socket]) -> None:
+        self.target = target
+        """Connects to the server."""
+        self.before: bytes | None = None
+        """Cut when the client says this, and keep it from the server."""
+        self.after: bytes | None = None
+        """Cut when the server has answered this, and keep the answer from the client."""
+        self.bytes_left: int | None = None
+        """Cut after so many bytes, of both directions."""
+        self.cuts = 0
+        super().__init__(("127.0.0.1", 0), _Pass)
+
+
+class _Pass(socketserver.BaseRequestHandler):
+    server: Cuts
+
+    def handle(self) -> None:
+        cuts, client, hide = self.server, self.request, False
+        # A client may be gone, or the server.
+        with suppress(OSError), cuts.target() as server:
+            while ready := select.select([client, server], [], [])[0]:
+                source = ready[0]
+                data = source.recv(65536)
+                if source is client and cuts.before is not None and cuts.before in data:
+                    cuts.before, data = None, b""
+                    cuts.cuts += 1
+                elif source is client and cuts.after is not None and cuts.after in data:
+                    cuts.after, hide = None, True
+                elif source is server and hide:
+                    cuts.cuts += 1
+                    data = b""
+                (server if source is client else client).sendall(data[: cuts.bytes_left])
+                if cuts.bytes_left is not None:
+                    cuts.bytes_left -= len(data)
+                    if cuts.bytes_left <= 0:
+                        cuts.bytes_left, data = None, b""
+                        cuts.cuts += 1
+                if not data:
+                    return
+
+
+@contextmanager
+def cuts(target: Callable[[], socket.socket]) -> Iterator[Cuts]:
+    """Yield a proxy whose connections can be cut."""
+    with Cuts(target) as proxy:
         threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
         yield proxy
         proxy.shutdown()

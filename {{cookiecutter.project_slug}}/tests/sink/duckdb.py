@@ -8,6 +8,9 @@ from sqlalchemy import text
 from {{ cookiecutter.package_name }}.settings import settings
 from {{ cookiecutter.package_name }}.upsert import database
 
+WRITERS = 1
+"""Processes that may write at the same time."""
+
 
 def release() -> None:
     """Let other processes of a test use the database."""
@@ -35,8 +38,11 @@ def put_back(folder: Path) -> None:
 
 
 def is_sound() -> bool:
-    """Whether a checkpoint, which reads and writes its blocks, succeeds."""
-    with database().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    """Whether the file opens, with its log, and can be read and written as a whole."""
+    release()
+    with database().begin() as connection:
+        for name in connection.scalars(text("SELECT table_name FROM duckdb_tables()")).all():
+            connection.execute(text(f'SELECT * FROM "{name}"')).all()
         connection.execute(text("CHECKPOINT"))
     return True
 

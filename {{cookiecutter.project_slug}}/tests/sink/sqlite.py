@@ -8,6 +8,9 @@ from sqlalchemy import text
 from {{ cookiecutter.package_name }}.settings import settings
 from {{ cookiecutter.package_name }}.upsert import database
 
+WRITERS = 3
+"""Processes that may write at the same time."""
+
 
 def release() -> None:
     """Let other processes of a test use the database."""

@@ -5,55 +5,59 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from {{ cookiecutter.package_name }}.checkpoints import Checkpoint, JobStatus, status
 from {{ cookiecutter.package_name }}.tables import create, epoch
 from {{ cookiecutter.package_name }}.upsert import database
 
-from crash import POINTS, TwoTransactions, counts, prepare, work
+import sink
+from crash import LEFT, POINTS, MarkFirst, TwoTransactions, come_late, counts, outcome, prepare, stopped, work
 
 # Not fork, for this process has threads and open connections; the server of forks finds `crash` by PYTHONPATH.
 os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["__main__", "crash"])
 
-KEYS = [f"step-{n}" for n in range(40)]
+KEYS = [f"step-{n}" for n in range(20)]
 
 
-def outcome(job: str, keys: list[str]) -> tuple[Counter[int], bool]:
-    """How often the halves of the steps took effect, and whether just those steps are marked that did."""
-    with database().connect() as connection:
-        assert connection.execute(text("PRAGMA integrity_check")).scalar() == "ok"
-        rows = connection.execute(select(counts.c.step, counts.c.n)).all()
-    done = Checkpoint(job).done()
-    return Counter(n for _, n in rows), all((n == 1) == (step in done) for step, n in rows if step in keys)
+def start(
+    checkpoint: Checkpoint, keys: list[str], point: str | None = None, hit: int = 1, deadly: int = signal.SIGKILL
+) -> BaseProcess:
+    """Let a process do what remains of a job."""
+    sink.release()
+    process = processes.Process(target=work, args=(checkpoint, keys, point, hit, deadly))
+    process.start()
+    return process
+
+
+def finish(checkpoint: Checkpoint, keys: list[str]) -> None:
+    process = start(checkpoint, keys)
+    process.join(60)
+    assert process.exitcode == 0
 
 
 def crash_once(checkpoint: Checkpoint, point: str, hit: int) -> Counter[int]:
     """Kill a process at a point, do the rest in another one, and return how often the effects were done."""
     prepare(KEYS)
-    doomed = processes.Process(target=work, args=(checkpoint, KEYS, point, hit))
-    doomed.start()
+    doomed = start(checkpoint, KEYS, point, hit)
     doomed.join(60)
     assert doomed.exitcode == -signal.SIGKILL, f"the process did not come to {point!r} {hit} times"
     after_crash, consistent = outcome(checkpoint.job, KEYS)
     if type(checkpoint) is Checkpoint:
         assert consistent
         assert after_crash[1] == 2 * (hit if point == "committed" else hit - 1)
-    finish(checkpoint)
+    finish(checkpoint, KEYS)
     return outcome(checkpoint.job, KEYS)[0]
-
-
-def finish(checkpoint: Checkpoint) -> None:
-    process = processes.Process(target=work, args=(checkpoint, KEYS))
-    process.start()
-    process.join(60)
-    assert process.exitcode == 0
 
 
 @pytest.mark.parametrize("hit", [1, 7])
@@ -61,7 +65,7 @@ def finish(checkpoint: Checkpoint) -> None:
 def test_killed_at_any_point_each_step_takes_effect_exactly_once(point: str, hit: int) -> None:
     checkpoint = Checkpoint("crash")
     assert crash_once(checkpoint, point, hit) == {1: 2 * len(KEYS)}
-    finish(checkpoint)
+    finish(checkpoint, KEYS)
     assert outcome("crash", KEYS) == ({1: 2 * len(KEYS)}, True), "a second run changes nothing"
 
 
@@ -69,8 +73,12 @@ def test_marking_in_a_second_transaction_would_be_caught() -> None:
     assert crash_once(TwoTransactions("crash"), "before the claim", 7) == {1: 2 * len(KEYS) - 2, 2: 2}
 
 
+def test_marking_first_would_be_caught() -> None:
+    assert crash_once(MarkFirst("crash"), "half of the effect", 7) == {1: 2 * len(KEYS) - 2, 0: 2}
+
+
 def torture(checkpoint: Checkpoint, keys: list[str], kills: int) -> int:
-    """Let two processes at a time do the job, kill one of them at random again and again, and let the job end.
+    """Let processes do the job, as many at a time as may write, kill one at random again and again, and let it end.
 
     Returns:
         The number of processes that were killed at work.
@@ -78,30 +86,75 @@ def torture(checkpoint: Checkpoint, keys: list[str], kills: int) -> int:
     prepare(keys)
     dice = random.Random(13)
     killed = 0
-    running = [processes.Process(target=work, args=(checkpoint, keys, None, 1, 0.002)) for _ in range(2)]
+    running = [start(checkpoint, keys) for _ in range(sink.WRITERS)]
+    while killed < kills and all(process.is_alive() for process in running):
+        time.sleep(dice.uniform(0.01, 0.15))
+        place = dice.randrange(sink.WRITERS)
+        running[place].kill()
+        running[place].join()
+        killed += running[place].exitcode == -signal.SIGKILL
+        running[place] = start(checkpoint, keys)
     for process in running:
-        process.start()
-    while any(process.is_alive() for process in running):
-        if killed < kills:
-            time.sleep(dice.uniform(0.01, 0.08))
-            place = dice.randrange(2)
-            running[place].kill()
-            running[place].join()
-            killed += running[place].exitcode == -signal.SIGKILL
-            running[place] = processes.Process(target=work, args=(checkpoint, keys, None, 1, 0.002))
-            running[place].start()
-        else:
-            for process in running:
-                process.join(60)
-    assert all(process.exitcode == 0 for process in running)
+        process.join(60)
+        assert process.exitcode == 0
     return killed
 
 
-def test_two_processes_killed_at_random_do_each_step_exactly_once() -> None:
-    keys = [f"step-{n}" for n in range(600)]
-    killed = torture(Checkpoint("torture"), keys, kills=25)
-    assert killed >= 10
+def test_processes_killed_at_random_do_each_step_exactly_once() -> None:
+    keys = [f"step-{n}" for n in range(400 * sink.WRITERS)]
+    killed = torture(Checkpoint("torture"), keys, kills=20)
+    assert killed >= 5
     assert outcome("torture", keys) == ({1: 2 * len(keys)}, True)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_thread_waits_for_another_one_at_its_step_and_does_it_only_if_that_one_fails(fails: bool) -> None:
+    create(database())
+    checkpoint = Checkpoint("job")
+    claimed, end = threading.Event(), threading.Event()
+
+    def stand() -> None:
+        with suppress(ZeroDivisionError), checkpoint.step("a"):
+            claimed.set()
+            end.wait(60)
+            if fails:
+                raise ZeroDivisionError
+
+    def come() -> bool:
+        with checkpoint.step("a") as connection:
+            return connection is not None
+
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(stand)
+        assert claimed.wait(60)
+        second = pool.submit(come)
+        assert not wait([second], 0.3).done
+        end.set()
+        assert second.result(60) == fails
+
+
+@pytest.mark.skipif(sink.WRITERS == 1, reason="one process at a time has the file open")
+@pytest.mark.parametrize("fate", [signal.SIGCONT, signal.SIGKILL])
+@pytest.mark.parametrize("point", ["claimed", "effect before mark", "marked before commit"])
+def test_process_that_sleeps_in_a_step_ends_it_and_if_killed_another_one_does_it(
+    point: str, fate: signal.Signals
+) -> None:
+    prepare(["a"])
+    checkpoint = Checkpoint("job")
+    slow = start(checkpoint, ["a"], point, deadly=signal.SIGSTOP)
+    while not stopped(slow):
+        assert slow.is_alive()
+        time.sleep(0.01)
+    second = processes.Process(target=come_late, args=(checkpoint, "a"))
+    second.start()
+    second.join(0.5)
+    assert second.is_alive(), "it waits"
+    os.kill(slow.pid or 0, fate)
+    second.join(60)
+    assert second.exitcode == (LEFT if fate == signal.SIGCONT else 0)
+    slow.join(60)
+    assert slow.exitcode == (0 if fate == signal.SIGCONT else -fate)
+    assert outcome("job", ["a"]) == ({1: 2}, True)
 
 
 def test_step_that_raises_leaves_nothing_and_can_be_done_again() -> None:

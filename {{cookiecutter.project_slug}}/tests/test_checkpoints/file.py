@@ -102,6 +102,14 @@ def test_damage_before_whole_lines_is_said_and_compacting_leaves_it_out() -> Non
     assert Checkpoint("job").remaining(KEYS) == ["step-3"]
 
 
+def test_without_checksums_damage_would_pass_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "crc32", lambda _: 0)
+    whole = marked(Checkpoint("job"), KEYS)
+    journal().write_bytes(whole.replace(b"step-3", b"step-4"))
+    anew()
+    assert Checkpoint("job").done() == {*KEYS} - {"step-3"}
+
+
 def test_journal_of_another_job_is_not_taken_for_its_own() -> None:
     marked(Checkpoint("one"), ["a"])
     copy = journal().read_bytes()

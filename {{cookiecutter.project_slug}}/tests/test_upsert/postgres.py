@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from psycopg.errors import DeadlockDetected
 from sqlalchemy import (
     JSON,
     REAL,
@@ -20,11 +21,15 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
+from {{ cookiecutter.package_name }} import rows as rows_module
 from {{ cookiecutter.package_name }} import upsert as upsert_module
+from {{ cookiecutter.package_name }}.rows import Columns, Shape
 from {{ cookiecutter.package_name }}.settings import settings
 from {{ cookiecutter.package_name }}.upsert import UpsertReport, database, upsert
+
+from processes import FORKS
 
 
 def table_of(kind: Any) -> Table:
@@ -110,3 +115,36 @@ def test_rows_of_several_batches_lock_the_table(monkeypatch: pytest.MonkeyPatch)
         assert connection.scalar(lock) == 0
         upsert(connection, table, [{"id": n, "c": n} for n in range(3)])
         assert connection.scalar(lock) == 1
+
+
+many = Table("many", MetaData(), Column("id", Integer, primary_key=True), Column("c", Integer))
+
+
+def in_order_of_input(_: Shape, columns: Columns) -> Columns:
+    """The mutant: the rows as they come."""
+    return columns
+
+
+def collide(step: int, tries: int, ordered: bool) -> int:
+    """Write many rows, up the keys or down, until two writers stand in each other's way; return how often."""
+    if not ordered:
+        vars(rows_module)["_one_a_key"] = in_order_of_input
+    for number in range(tries):
+        try:
+            with database().begin() as connection:
+                upsert(connection, many, [{"id": n, "c": step * number} for n in range(3000)[::step]])
+        except OperationalError as error:
+            if isinstance(error.orig, DeadlockDetected):
+                return 1
+            raise
+    return 0
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_writers_without_the_order_of_keys_would_deadlock(ordered: bool) -> None:
+    with database().begin() as connection:
+        many.create(connection)
+        upsert(connection, many, [{"id": n, "c": None} for n in range(3000)])
+    with FORKS.Pool(2) as pool:
+        deadlocks = pool.starmap_async(collide, [(step, 60, ordered) for step in (1, -1)], chunksize=1).get(90)
+    assert (sum(deadlocks) > 0) != ordered

@@ -121,7 +121,7 @@ def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertRepo
     statements = _statements(shape, connection.dialect)
     for place, encode in statements.encoders:
         columns[place] = encode(columns[place])
-    rows = list(zip(*columns, strict=True))
+    rows = list(zip(*(columns[place] for place in statements.order), strict=True))
     inserted = connection.exec_driver_sql(statements.insert, rows).rowcount
     updated = 0
     if statements.update and inserted < len(rows):
@@ -136,7 +136,10 @@ class _Statements:
     def __init__(self, shape: Shape, dialect: Dialect) -> None:
         new = insert(shape.table).values({name: bindparam(name) for name in shape.names})
         only_new = new.on_conflict_do_nothing(index_elements=shape.key)
-        self.insert = str(only_new.compile(dialect=dialect))
+        compiled: Any = only_new.compile(dialect=dialect)
+        self.insert = str(compiled)
+        # The parameters stand in the order of the table's columns, whatever that of the rows' is.
+        self.order = [shape.names.index(name) for name in compiled.positiontup]
         self.update = ""
         if shape.others:
             only_changed = new.on_conflict_do_update(

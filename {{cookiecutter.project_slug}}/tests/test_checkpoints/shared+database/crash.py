@@ -6,17 +6,22 @@ The effect counts, `n = n + 1` in two statements, so that a step that is lost, d
 import os
 import random
 import signal
-import time
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, String, Table, event, insert, select, update
 
 from {{ cookiecutter.package_name }}.checkpoints import Checkpoint, steps
+from {{ cookiecutter.package_name }}.settings import settings
 from {{ cookiecutter.package_name }}.tables import create, metadata
 from {{ cookiecutter.package_name }}.upsert import database
+
+import sink
 
 HALVES = (0, 1)
 POINTS = (
@@ -28,6 +33,8 @@ POINTS = (
     "committed",
 )
 """Where a process can be killed, in the order of a step."""
+LEFT = 3
+"""The exit code of a process that has left a step alone."""
 
 counts = Table(
     "counts",
@@ -51,6 +58,17 @@ class TwoTransactions(Checkpoint):
                 connection.execute(insert(steps).values(job=self.job, step=key, done_at=datetime.now(UTC)))
 
 
+class MarkFirst(Checkpoint):
+    """The mutant: the mark commits, then the effect does."""
+
+    @contextmanager
+    def step(self, key: str) -> Iterator[Connection | None]:
+        with super().step(key) as marked:
+            pass
+        with database().begin() as connection:
+            yield connection if marked else None
+
+
 def prepare(keys: list[str]) -> None:
     """Make the tables, with a count of 0 for each half of each step."""
     create(database())
@@ -58,15 +76,25 @@ def prepare(keys: list[str]) -> None:
         connection.execute(insert(counts), [{"step": key, "half": half, "n": 0} for key in keys for half in HALVES])
 
 
-def killer(point: str | None, hit: int) -> Callable[[str], None]:
-    """What a process calls at each point; it dies the so many-th time that it comes to the given one."""
+def outcome(job: str, keys: list[str]) -> tuple[Counter[int], bool]:
+    """How often the halves of the steps took effect, and whether just those steps are marked that did."""
+    assert sink.is_sound()
+    with database().connect() as connection:
+        rows = connection.execute(select(counts.c.step, counts.c.n)).all()
+    done = Checkpoint(job).done()
+    return Counter(n for _, n in rows), all((n == 1) == (step in done) for step, n in rows if step in keys)
+
+
+def killer(point: str | None, hit: int, deadly: int) -> Callable[[str], None]:
+    """What a process calls at each point; it gets a signal the so many-th time that it comes to the given one."""
     hits = 0
 
     def at(here: str) -> None:
         nonlocal hits
         hits += here == point
         if here == point and hits == hit:
-            os.kill(os.getpid(), signal.SIGKILL)
+            (settings.home / f"{os.getpid()}.hit").touch()
+            os.kill(os.getpid(), deadly)
 
     engine = database()
 
@@ -87,13 +115,18 @@ def killer(point: str | None, hit: int) -> Callable[[str], None]:
     return at
 
 
-def work(checkpoint: Checkpoint, keys: list[str], point: str | None = None, hit: int = 1, pause: float = 0) -> None:
-    """Do all steps that are not done, in an order of this process's own, and die at the given point."""
-    database.cache_clear()
+def stopped(process: BaseProcess) -> bool:
+    """Whether a process has come to the point where it gets its signal."""
+    return (settings.home / f"{process.pid}.hit").exists()
+
+
+def work(
+    checkpoint: Checkpoint, keys: list[str], point: str | None = None, hit: int = 1, deadly: int = signal.SIGKILL
+) -> None:
+    """Do all steps that are not done, in an order of this process's own; get a signal at the given point."""
     remaining = checkpoint.remaining(keys)
-    at = killer(point, hit)
+    at = killer(point, hit, deadly)
     for key in random.Random(os.getpid()).sample(remaining, len(remaining)):
-        time.sleep(pause)
         with checkpoint.step(key) as connection:
             if connection is None:
                 continue
@@ -102,6 +135,15 @@ def work(checkpoint: Checkpoint, keys: list[str], point: str | None = None, hit:
             add(connection, key, 1)
             at("effect before mark")
         at("committed")
+
+
+def come_late(checkpoint: Checkpoint, key: str) -> None:
+    """Do a step without a look at what remains."""
+    with checkpoint.step(key) as connection:
+        if connection is None:
+            sys.exit(LEFT)
+        for half in HALVES:
+            add(connection, key, half)
 
 
 def add(connection: Connection, key: str, half: int) -> None:

@@ -128,6 +128,15 @@ def test_columns_may_come_in_another_order(connection: Connection) -> None:
     assert stored(connection) == {"a": 1, "b": 2}
 
 
+def test_columns_may_come_in_another_order_than_the_tables(connection: Connection) -> None:
+    rows = [{"value": "v", "version": 1, "code": "c", "id": "i"}]
+    assert upsert(connection, versions, rows) == UpsertReport(1, 0, 0)
+    assert connection.execute(select(versions)).one() == ("i", "c", 1, "v")
+    assert upsert(connection, versions, rows, newer="version") == UpsertReport(0, 0, 1)
+    assert upsert(connection, versions, [{**rows[0], "version": 2, "value": "w"}]) == UpsertReport(0, 1, 0)
+    assert connection.execute(select(versions)).one() == ("i", "c", 2, "w")
+
+
 def test_no_rows_are_no_work(connection: Connection) -> None:
     assert upsert(connection, things, []) == UpsertReport()
 
