@@ -20,6 +20,7 @@ from typing import Any
 
 from durable_flights.tables import UtcDateTime
 from durable_flights.upsert import UpsertReport, database, upsert
+from marks import rest
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, Integer, MetaData, String, Table, func, select
 
 TABLE = Table(
@@ -74,14 +75,7 @@ def prepare(count: int) -> None:
         TABLE.drop(connection, checkfirst=True)
         TABLE.create(connection)
         upsert(connection, TABLE, rows(count, 2, 0))
-    driver = database().raw_connection()
-    rest = "PRAGMA wal_checkpoint(TRUNCATE)" if database().dialect.name == "sqlite" else "CHECKPOINT"
-    if database().dialect.name == "postgresql":
-        driver.driver_connection.autocommit = True
-    driver.driver_connection.execute(rest).fetchall() if "WAL" in rest.upper() else driver.driver_connection.execute(rest)
-    if database().dialect.name == "postgresql":
-        driver.driver_connection.autocommit = False
-    driver.close()
+    rest(database())
 
 
 def check(count: int) -> None:

@@ -120,6 +120,7 @@ def _dlt(name: str, count: int) -> Writer:
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     import dlt
 
+    settings.home.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=settings.home))
     numbers = itertools.count()
     state: dict[str, Any] = {}
