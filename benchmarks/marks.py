@@ -25,10 +25,9 @@ def fill(job: str, first: int, last: int) -> None:
             file.writelines(there._line("done", name, now) for name in names(first + 1, last))
         return
     from durable_flights.tables import create
-    from durable_flights.upsert import database
     from sqlalchemy import insert
 
-    engine = database()
+    engine = there.database()
     create(engine)
     rows = [{"job": job, "step": name} for name in names(first, last)]
     with engine.begin() as connection:

@@ -1,7 +1,7 @@
-"""What is left of a job, in this fresh process: `remaining.py fill|time DONE LEFT`.
+"""What is left of a job, in this fresh process: `remaining.py time DONE LEFT`.
 
-`fill` marks so many steps of the job as done. `time` prints, as JSON, the seconds of `Checkpoint(job).remaining(keys)`
-for these and as many more as LEFT says: with the connection, without the imports.
+Prints, as JSON, the seconds of `Checkpoint(job).remaining(keys)` for steps that are done and as many more as LEFT says:
+with the connection, without the imports. `remaining.py fill FIRST LAST` marks steps as done.
 """
 
 import json
@@ -14,10 +14,11 @@ from marks import fill, names
 JOB = "flights"
 
 
-def main(what: str, done: int, left: int) -> None:
+def main(what: str, *numbers: int) -> None:
     if what == "fill":
-        print(json.dumps(fill(JOB, 0, done)))
+        print(json.dumps(fill(JOB, *numbers)))
         return
+    done, left = numbers
     keys = names(0, done + left)
     start = time.perf_counter()
     found = Checkpoint(JOB).remaining(keys)

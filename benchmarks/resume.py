@@ -14,17 +14,13 @@ LEFT = 1000
 
 
 def on(name: str, home: Path, done: int, rounds: int) -> tuple[float, float, float]:
-    """Return the medians of the seconds for the steps and for ten times the steps, and of the ratios of the rounds."""
-    sizes = (done, 10 * done)
-    found = []
-    seconds: dict[int, list[float]] = {}
-    for size in sizes:
-        # A database on a server is one for all homes: the job grows there.
-        place = home if name == "postgres" else home / str(size)
-        run("remaining.py", place, "fill" if name != "postgres" or size == done else "more", size, LEFT)
-        seconds[size] = [run("remaining.py", place, "time", size, LEFT)["seconds"] for _ in range(rounds)]
-    found = [statistics.median(seconds[size]) for size in sizes]
-    return found[0], found[1], found[1] / found[0]
+    """Return the medians of the seconds for the steps and for ten times the steps, and their ratio."""
+    medians, first = [], 0
+    for size in (done, 10 * done):
+        run("remaining.py", home, "fill", first, size)
+        medians.append(statistics.median(run("remaining.py", home, "time", size, LEFT)["seconds"] for _ in range(rounds)))
+        first = size
+    return medians[0], medians[1], medians[1] / medians[0]
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
-"""The project's step against the same by hand, and others, in this process: `step.py NAME ITEMS ROUNDS FEW MANY`.
+"""The project's step against the same by hand, and others, in this process: `step.py NAME ITEMS FEW MANY`.
 
 NAME is a database, or `file`. On a database a step is an effect and its mark in one transaction, by hand the same two
 statements on the driver; on `file` it is a mark after an empty block, by hand a line of the same length, written and
 flushed. Items come in blocks, ours and the others' in turn. Prints, as JSON, the microseconds an item and, block by
-block, their ratio to those by hand; then, for each round, the microseconds when FEW steps are done and when MANY are.
+block, their ratio to those by hand; then the same for two jobs of which FEW and MANY steps are done, in a database each.
 """
 
 import json
@@ -156,39 +156,58 @@ def compare(works: dict[str, Work], items: int) -> list[dict[str, Any]]:
     ]
 
 
-def grow(steps: Callable[[str], Work], rounds: int, sizes: list[int], items: int) -> list[list[float]]:
-    """Microseconds an item when few steps of a job are done and when many are, for each round."""
-    found = []
-    for number in range(rounds):
-        job, done, row = f"job {number}", 0, []
-        for size in sizes:
-            fill(job, done, size)
-            work = steps(job)
-            work(size)
-            blocks = [timed(work, size + BLOCK * block) for block in range(1, items // BLOCK + 1)]
-            row.append(statistics.median(blocks))
-            done = size + BLOCK * (items // BLOCK + 1)
+def jobs(name: str, sizes: list[int]) -> Iterator[Callable[[], str]]:
+    """For each number of steps that are done: what makes the project work on that job, and returns its name."""
+    for size in sizes:
+        job = f"job of {size}"
+        if name == "file":
+            fill(job, 0, size)
+            yield lambda job=job: job
+            continue
+        engine = database_of(name, size)
+
+        def turn(job: str = job, engine: Any = engine) -> str:
+            checkpoints.database = lambda: engine
+            return job
+
+        fill(turn(), 0, size)
+        yield turn
+
+
+def database_of(name: str, size: int) -> Any:
+    """Another database than that of the settings, with the same engine."""
+    from durable_flights.upsert import database
+    from pydantic import SecretStr
+    from sqlalchemy import make_url
+
+    if name == "postgres":
+        with database().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE of_{size}")
+        url = make_url(settings.database_url.get_secret_value()).set(database=f"of_{size}")
+    else:
+        url = make_url(f"{name}:///{settings.home / f'of-{size}.db'}")
+    settings.__dict__["database_url"] = SecretStr(url.render_as_string(hide_password=False))
+    return database.__wrapped__()
+
+
+def grow(name: str, steps: Callable[[str], Work], sizes: list[int], items: int) -> dict[str, Any]:
+    """Microseconds an item for jobs of which so many steps are done, in turn, and the ratio of the last to the first."""
+    found: list[list[float]] = []
+    turns = list(jobs(name, sizes))
+    for number in range(items // BLOCK + 1):
+        row = [0.0] * len(sizes)
+        for place in range(len(sizes)) if number % 2 else reversed(range(len(sizes))):
+            row[place] = timed(steps(turns[place]()), sizes[place] + number * BLOCK)
         found.append(row)
-        reset(job)
-    return found
+    few, many = map(statistics.median, zip(*found[1:], strict=True))
+    return {"few": few, "many": many, "ratio": statistics.median(row[1] / row[0] for row in found[1:])}
 
 
-def reset(job: str) -> None:
-    Checkpoint(job).reset()
-    if hasattr(checkpoints, "steps"):
-        from durable_flights.upsert import database
-        from marks import rest
-
-        with database().begin() as connection:
-            connection.exec_driver_sql("DELETE FROM effects")
-        rest(database())
-
-
-def measure(name: str, items: int, rounds: int, sizes: list[int]) -> dict[str, Any]:
+def measure(name: str, items: int, sizes: list[int]) -> dict[str, Any]:
     if name == "file":
         steps, works = journal()
         found = compare({"step()": steps("ours"), **works}, items)
-        return {"ways": found, "growth": grow(steps, rounds, sizes, items)}
+        return {"ways": found, "growth": grow(name, steps, sizes, items)}
     from durable_flights.tables import create, metadata
     from durable_flights.upsert import database
     from sqlalchemy import Column, Integer, String, Table
@@ -198,11 +217,11 @@ def measure(name: str, items: int, rounds: int, sizes: list[int]) -> dict[str, A
     with driver_connection(name) as raw:
         steps, works = in_database(name, raw)
         found = compare({"step()": steps("ours"), **works}, items)
-    return {"ways": found, "growth": grow(steps, rounds, sizes, items)}
+    return {"ways": found, "growth": grow(name, steps, sizes, items)}
 
 
-def main(name: str, items: int, rounds: int, *sizes: int) -> None:
-    print(json.dumps(measure(name, items, rounds, list(sizes))))
+def main(name: str, items: int, *sizes: int) -> None:
+    print(json.dumps(measure(name, items, list(sizes))))
 
 
 if __name__ == "__main__":

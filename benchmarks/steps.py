@@ -1,6 +1,5 @@
 """A step with its mark against the same by hand, and against others, in turn; and what a step costs when many are done."""
 
-import statistics
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,9 @@ def others(home: Path, items: int) -> list[dict[str, Any]]:
     return found
 
 
-def on(name: str, home: Path, items: int, rounds: int) -> dict[str, Any]:
+def on(name: str, home: Path, items: int) -> dict[str, Any]:
     """Show the step, the same by hand and the others, on one database or on `file`; then how the step's cost grows."""
-    found = run("step.py", home, name, items, rounds, FEW, MANY)
+    found = run("step.py", home, name, items, FEW, MANY)
     ways = {way["name"]: way for way in found["ways"]}
     for other in others(home, items) if name == "sqlite" else ():
         ways[other["name"]] = other | {"ratio": other["microseconds"] / ways["by hand"]["microseconds"]}
@@ -41,25 +40,23 @@ def on(name: str, home: Path, items: int, rounds: int) -> dict[str, Any]:
             for way in sorted(ways.values(), key=lambda way: way["ratio"])
         ],
     )
-    rows = [(few, many, many / few) for few, many in found["growth"]]
-    medians = [statistics.median(column) for column in zip(*rows, strict=True)]
-    print(f"\n{name}: µs an item when so many steps of the job are done\n")
-    header = (name, f"{FEW:,}", f"{MANY:,}", "ratio")
-    show(header, [*((f"round {n}", *row) for n, row in enumerate(rows, 1)), ("median", *medians)])
+    growth = found["growth"]
+    print(f"\n{name}: µs an item when so many steps of its job are done\n")
+    show((name, f"{FEW:,}", f"{MANY:,}", "ratio"), [("step()", growth["few"], growth["many"], growth["ratio"])])
     print()
     if (budget := BUDGETS[name]) is not None:
         verdict(f"{name}, a step in times of the same by hand", ways["step()"]["ratio"], budget)
-    verdict(f"{name}, a step when {MANY:,} are done, in times of one when {FEW:,} are", medians[2], GROWTH)
-    return {"ways": ways, "growth": medians[2]}
+    verdict(f"{name}, a step when {MANY:,} are done, in times of one when {FEW:,} are", growth["ratio"], GROWTH)
+    return {"ways": ways, "growth": growth}
 
 
 def main() -> None:
-    chosen = options(items=2000, rounds=5)
+    chosen = options(items=2000)
     figures = {}
     with temporary_home() as folder:
         for name in chosen.only or BUDGETS:
             with project_on(folder, name) as work:
-                figures[name] = on(name, work / "steps", chosen.items, chosen.rounds)
+                figures[name] = on(name, work / "steps", chosen.items)
     save(chosen.json, "steps", figures)
 
 
