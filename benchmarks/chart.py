@@ -42,7 +42,9 @@ def groups(figures: dict[str, Any]) -> list[tuple[str, list[Bar]]]:
     for name, on in figures.get("upserts", {}).items():
         bars = [
             (
-                f"{way['name']} †" if way["rows"] < max(other["rows"] for other in on["writers"].values()) else way["name"],
+                f"{way['name']} †"
+                if way["rows"] < max(other["rows"] for other in on["writers"].values())
+                else way["name"],
                 way["ratio"],
                 kind(way["name"], "floor"),
             )

@@ -18,7 +18,9 @@ def on(name: str, home: Path, done: int, rounds: int) -> tuple[float, float, flo
     medians, first = [], 0
     for size in (done, 10 * done):
         run("remaining.py", home, "fill", first, size)
-        medians.append(statistics.median(run("remaining.py", home, "time", size, LEFT)["seconds"] for _ in range(rounds)))
+        medians.append(
+            statistics.median(run("remaining.py", home, "time", size, LEFT)["seconds"] for _ in range(rounds))
+        )
         first = size
     return medians[0], medians[1], medians[1] / medians[0]
 
@@ -37,7 +39,11 @@ def main() -> None:
         if (budget := BUDGETS[name]) is not None:
             verdict(f"{name}, seconds until it is known what is left", few, budget)
         verdict(f"{name}, the same for ten times the steps, in times of it", ratio, GROWTH)
-    save(chosen.json, "resume", {name: dict(zip(("few", "many", "ratio"), row, strict=True)) for name, row in found.items()})
+    save(
+        chosen.json,
+        "resume",
+        {name: dict(zip(("few", "many", "ratio"), row, strict=True)) for name, row in found.items()},
+    )
 
 
 if __name__ == "__main__":

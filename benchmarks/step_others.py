@@ -16,7 +16,6 @@ def dbos(items: int, folder: Path) -> float:
     """Steps of one workflow of DBOS, whose database is SQLite."""
     from dbos import DBOS
 
-    # Its database survives the loss of power only if told so; what it sets is left as it is.
     DBOS(config={"name": "measured", "system_database_url": f"sqlite:///{folder / 'dbos.db'}", "log_level": "CRITICAL"})
 
     @DBOS.step()
@@ -39,7 +38,11 @@ def dbos(items: int, folder: Path) -> float:
 
 def prefect(items: int, folder: Path) -> float:
     """Tasks of one flow of Prefect, whose results are stored in files by the hash of their inputs."""
-    os.environ |= {"PREFECT_HOME": str(folder / "prefect"), "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+    os.environ |= {
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    }
     from prefect import flow, task
     from prefect.cache_policies import INPUTS
 

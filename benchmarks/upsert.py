@@ -42,7 +42,14 @@ def rows(count: int, step: int = 1, change: int = 1) -> Iterator[dict[str, Any]]
     """Rows 0 to `count`, each with a moment of its own; `change` is in their integer."""
     for id_ in range(0, count, step):
         moment = START + timedelta(seconds=id_)
-        yield {"id": id_, "name": f"name of {id_}", "n": id_ % 1000 + change, "x": id_ / 2, "moment": moment, "flag": id_ % 3 == 0}
+        yield {
+            "id": id_,
+            "name": f"name of {id_}",
+            "n": id_ % 1000 + change,
+            "x": id_ / 2,
+            "moment": moment,
+            "flag": id_ % 3 == 0,
+        }
 
 
 def tuples(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:

@@ -146,9 +146,9 @@ def _dlt(name: str, count: int) -> Writer:
             kind = dlt.destinations.postgres(f"postgresql://{login}@{where}:{url.port or 5432}/{url.database}")
         else:
             kind = dlt.destinations.duckdb(str(folder / f"{title}.duckdb"))
-        state["pipeline"] = dlt.pipeline(title, destination=kind, dataset_name=f"{title}_rows", pipelines_dir=str(folder))
+        state["pipeline"] = dlt.pipeline(
+            title, destination=kind, dataset_name=f"{title}_rows", pipelines_dir=str(folder)
+        )
         load(2, 0)
 
     return Writer("dlt merge", lambda: load(1, 1), count, "guard, counts, one transaction", prepare)
-
-
