@@ -3,8 +3,8 @@
 Half of the rows exist, with other values. All write to the same table, in one transaction each, whose commit is timed
 too. Prints, as JSON, the microseconds a row and, round by round, their ratio to those of the floor.
 
-`upsert.py fill DATABASE ROWS` makes the table and that half; `upsert.py stream DATABASE ROWS` then upserts all rows from
-a generator and prints, as JSON, the seconds and the process's peak of memory in MiB, before and after.
+`upsert.py fill DATABASE ROWS` makes the table and that half; `upsert.py stream DATABASE ROWS` then upserts all rows
+from a generator and prints, as JSON, the seconds and the process's peak of memory in MiB, before and after.
 """
 
 import json

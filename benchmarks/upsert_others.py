@@ -1,4 +1,4 @@
-"""Other ways to upsert the rows of `upsert.py`, as their documentation shows them; what is not installed is left out."""
+"""Other ways to upsert the rows of `upsert.py`, as their documentation shows; what is not installed is left out."""
 
 import importlib.util
 import itertools

@@ -52,11 +52,12 @@ def grow(name: str, home: Path, count: int, rounds: int) -> dict[str, float]:
     """Show ten times the rows against the rows, each in a fresh process."""
     found = []
     for number in range(rounds):
-        few, many = {}, {}
-        for size, target in ((count, few), (10 * count, many)):
+        answers = []
+        for size in (count, 10 * count):
             place = home / f"{number}-{size}"
             run("upsert.py", place, "fill", name, size)
-            target |= run("upsert.py", place, "stream", name, size)
+            answers.append(run("upsert.py", place, "stream", name, size))
+        few, many = answers
         found.append((many["seconds"] / few["seconds"] / 10, few["peak"], many["peak"], many["peak"] / few["peak"]))
     medians = [statistics.median(column) for column in zip(*found, strict=True)]
     print(f"\n{name}: {10 * count:,} rows against {count:,}, from a generator\n")
