@@ -1,4 +1,4 @@
-"""How long it takes to know what is left of a job, in a fresh process, when 100,000 and when 1,000,000 steps are done."""
+"""Seconds until it is known what is left of a job, in a fresh process, when 100,000 or 1,000,000 steps are done."""
 
 import statistics
 from pathlib import Path

@@ -1,9 +1,9 @@
 """The project's step against the same by hand, and others, in this process: `step.py NAME ITEMS FEW MANY`.
 
-NAME is a database, or `file`. On a database a step is an effect and its mark in one transaction, by hand the same two
+NAME is a database or `file`. On a database a step is effect and mark in one transaction, by hand the same two
 statements on the driver; on `file` it is a mark after an empty block, by hand a line of the same length, written and
 flushed. Items come in blocks, ours and the others' in turn. Prints, as JSON, the microseconds an item and, block by
-block, their ratio to those by hand; then the same for two jobs of which FEW and MANY steps are done, in a database each.
+block, their ratio to those by hand; then the same for two jobs of which FEW and MANY are done, in a database each.
 """
 
 import json
@@ -66,7 +66,7 @@ def journal() -> tuple[Callable[[str], Work], dict[str, Work]]:
 
 @contextmanager
 def driver_connection(name: str) -> Iterator[Any]:
-    """A connection of the driver alone, with what the project sets: to the same server, or to a file with its tables."""
+    """A connection of the driver, with what the project sets: to the same server, or to a file with its tables."""
     from durable_flights.tables import metadata
     from durable_flights.upsert import database
     from sqlalchemy import create_engine
@@ -191,7 +191,7 @@ def database_of(name: str, size: int) -> Any:
 
 
 def grow(name: str, steps: Callable[[str], Work], sizes: list[int], items: int) -> dict[str, Any]:
-    """Microseconds an item for jobs of which so many steps are done, in turn, and the ratio of the last to the first."""
+    """Microseconds an item for jobs of which so many steps are done, in turn, and the last to the first."""
     found: list[list[float]] = []
     turns = list(jobs(name, sizes))
     for number in range(items // BLOCK + 1):

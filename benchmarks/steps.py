@@ -1,4 +1,4 @@
-"""A step with its mark against the same by hand, and against others, in turn; and what a step costs when many are done."""
+"""A step with its mark against the same by hand, and against others, in turn; and its cost when many are done."""
 
 from pathlib import Path
 from subprocess import CalledProcessError
