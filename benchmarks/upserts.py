@@ -1,0 +1,86 @@
+"""An upsert of 100,000 rows of 6 columns against the fewest statements that do it, and against others, in turn.
+
+Then 1,000,000 rows from a generator against 100,000: the time of a row, and the peak of memory.
+"""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from shared import options, project_on, run, save, show, temporary_home, verdict
+
+BUDGETS = {"sqlite": 2.5, "postgres": 1.4, "duckdb": 1.5}
+"""Times the floor."""
+GROWTH = 1.2
+"""Of the time of a row, and of the peak of memory, for ten times the rows."""
+OURS = "upsert()"
+
+
+def compare(name: str, home: Path, count: int, rounds: int) -> dict[str, Any]:
+    """Show the project's upsert, its floor and the others, on one database."""
+    found = run("upsert.py", home, "compare", name, count, rounds)
+    writers = {writer["name"]: writer | {"ratio": statistics.median(writer["ratios"])} for writer in found["writers"]}
+    ordered = sorted(writers.values(), key=lambda writer: ("random" in writer["name"], writer["ratio"]))
+    print(f"\n{name}: {count:,} rows, half of them new, {rounds} rounds\n")
+    show(
+        (name, "rows", "µs a row", "times the floor", "lowest", "highest", "without"),
+        [
+            (
+                writer["name"],
+                f"{writer['rows']:,}",
+                writer["microseconds"],
+                writer["ratio"],
+                min(writer["ratios"]),
+                max(writer["ratios"]),
+                writer["lacks"],
+            )
+            for writer in ordered
+        ],
+    )
+    print()
+    for line in found["missing"]:
+        print(f"left out: {line}")
+    ours = writers[OURS]["ratio"]
+    verdict(f"{name}, upsert() in times of the floor", ours, BUDGETS[name])
+    for writer in ordered:
+        if not writer["name"].startswith(("floor", OURS)) and writer["ratio"] <= ours:
+            print(f"{name}, upsert() is not ahead of {writer['name']}, which leaves out {writer['lacks']}")
+    return writers
+
+
+def grow(name: str, home: Path, count: int, rounds: int) -> dict[str, float]:
+    """Show ten times the rows against the rows, each in a fresh process."""
+    found = []
+    for number in range(rounds):
+        answers = []
+        for size in (count, 10 * count):
+            place = home / f"{number}-{size}"
+            run("upsert.py", place, "fill", name, size)
+            answers.append(run("upsert.py", place, "stream", name, size))
+        few, many = answers
+        found.append((many["seconds"] / few["seconds"] / 10, few["peak"], many["peak"], many["peak"] / few["peak"]))
+    medians = [statistics.median(column) for column in zip(*found, strict=True)]
+    print(f"\n{name}: {10 * count:,} rows against {count:,}, from a generator\n")
+    header = (name, "time of a row, ratio", "peak MiB", "peak MiB, ten times the rows", "peak, ratio")
+    show(header, [*((f"round {n}", *row) for n, row in enumerate(found, 1)), ("median", *medians)])
+    print()
+    verdict(f"{name}, ten times the rows, in times of the time of a row", medians[0], GROWTH)
+    verdict(f"{name}, ten times the rows, in times of the memory", medians[3], GROWTH)
+    return {"time": medians[0], "memory": medians[3]}
+
+
+def main() -> None:
+    chosen = options(rows=100_000, rounds=5, growth=3)
+    figures = {}
+    with temporary_home() as folder:
+        for name in chosen.only or BUDGETS:
+            with project_on(folder, name) as work:
+                writers = compare(name, work / "compare", chosen.rows, chosen.rounds)
+                figures[name] = {"writers": writers}
+                if chosen.growth:
+                    figures[name]["growth"] = grow(name, work, chosen.rows, chosen.growth)
+    save(chosen.json, "upserts", figures)
+
+
+if __name__ == "__main__":
+    main()
