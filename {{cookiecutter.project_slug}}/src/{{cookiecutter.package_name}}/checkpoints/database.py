@@ -112,11 +112,13 @@ class Checkpoint:
             Whether anything was known of it.
         """
         with database().begin() as connection:
-            known = connection.execute(delete(steps).where(steps.c.job == self.job)).rowcount
-            known += connection.execute(delete(jobs).where(jobs.c.job == self.job)).rowcount
+            known = False
+            for table in (steps, jobs):
+                known |= connection.scalars(select(table.c.job).where(table.c.job == self.job).limit(1)).all() != []
+                connection.execute(delete(table).where(table.c.job == self.job))
         if known:
             renew_epoch(database())
-        return known > 0
+        return known
 
 
 def status() -> list[JobStatus]:

@@ -106,7 +106,8 @@ def upsert(
     """
     report = UpsertReport()
     try:
-        for shape, columns in batches(table, rows, key, newer, dialect=connection.dialect, check=_unfit, size=BATCH):
+        checked = batches(table, rows, key, newer, dialect=connection.dialect, check=_unfit, size=BATCH, ordered=False)
+        for shape, columns in checked:
             report += _write(connection, shape, columns)
     except BaseException:
         if report != UpsertReport() and (transaction := connection.get_transaction()):
@@ -160,6 +161,8 @@ def _array(kind: TypeEngine[Any], values: Sequence[Any]) -> Any:
         case Numeric() if not isinstance(kind, Float):
             values = [None if value is None else Decimal(value) for value in values]
             return pa.array(values, pa.decimal128(kind.precision, kind.scale or 0))
+        case DateTime():
+            return pa.array(values, pa.timestamp("us", "UTC" if kind.timezone else None))
     return pa.array(values, next((arrow for known, arrow in _ARROW.items() if isinstance(kind, known)), pa.string()))
 
 
@@ -171,7 +174,6 @@ _ARROW = {
     Double: pa.float64(),
     LargeBinary: pa.binary(),
     Date: pa.date32(),
-    DateTime: pa.timestamp("us"),
 }
 
 

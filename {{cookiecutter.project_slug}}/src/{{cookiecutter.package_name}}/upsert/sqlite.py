@@ -6,6 +6,7 @@ what surrounds it to promise.
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy import (
     JSON,
     URL,
     BigInteger,
+    Boolean,
     Column,
     Connection,
     DateTime,
@@ -25,8 +27,11 @@ from sqlalchemy import (
     Table,
     TypeDecorator,
     bindparam,
+    case,
     create_engine,
     event,
+    func,
+    literal_column,
 )
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import ArgumentError, OperationalError
@@ -38,6 +43,8 @@ from .settings import PREFIX, settings
 
 BATCH = 5000
 """Rows in memory at a time."""
+
+MET = "met"
 
 __all__ = ["ExactNumeric", "UpsertReport", "database", "insert", "upsert"]
 
@@ -63,12 +70,20 @@ def database() -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def configure(connection: Any, _: Any) -> None:
+    def configure(connection: Any, record: Any) -> None:
         # The driver's own transactions begin as readers, who cannot always become writers; ours begin below.
         connection.isolation_level = None
         # Others can read the file meanwhile. FULL: what is committed survives a loss of power, not only of the process.
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        met = record.info[MET] = [0]
+
+        def meet() -> int:
+            met[0] += 1
+            return 1
+
+        # How many rows an upsert has met: SQLite tells only how many it has written.
+        connection.create_function("met", 0, meet)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -95,7 +110,7 @@ def upsert(
     not have keep their value; in a new row they take the database's default. None is NULL, in a JSON column too.
 
     Args:
-        connection: in a transaction, which the caller commits.
+        connection: of `database()`, in a transaction, which the caller commits.
         table: its columns tell what the rows may hold.
         rows: of any number, all with the same columns; 5000 are in memory at a time.
         key: the columns that tell rows apart, with a unique constraint; the primary key unless given.
@@ -118,58 +133,64 @@ def upsert(
 
 def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertReport:
     # Run on the driver: SQLAlchemy has written the SQL and quoted the names, but its `execute` costs twice the insert.
-    statements = _statements(shape, connection.dialect)
-    for place, encode in statements.encoders:
+    statement = _statement(shape, connection.dialect)
+    for place, encode in statement.encoders:
         columns[place] = encode(columns[place])
-    rows = list(zip(*(columns[place] for place in statements.order), strict=True))
-    inserted = connection.exec_driver_sql(statements.insert, rows).rowcount
-    updated = 0
-    if statements.update and inserted < len(rows):
-        # Those just inserted equal what is written, so they do not count as updated.
-        updated = connection.exec_driver_sql(statements.update, rows).rowcount
-    return UpsertReport(inserted, updated, len(rows) - inserted - updated)
+    rows = list(zip(*(columns[place] for place in statement.order), strict=True))
+    met = connection.info[MET]
+    before = met[0]
+    written = connection.exec_driver_sql(statement.sql, rows).rowcount
+    known = met[0] - before if shape.others else len(rows) - written
+    return UpsertReport(len(rows) - known, written - len(rows) + known, len(rows) - written)
 
 
-class _Statements:
-    """The two statements for rows of one shape, and what makes of its columns what the driver takes."""
+class _Statement:
+    """The statement for rows of one shape, and what makes of its columns what the driver takes."""
 
     def __init__(self, shape: Shape, dialect: Dialect) -> None:
         new = insert(shape.table).values({name: bindparam(name) for name in shape.names})
-        only_new = new.on_conflict_do_nothing(index_elements=shape.key)
-        compiled: Any = only_new.compile(dialect=dialect)
-        self.insert = str(compiled)
-        # The parameters stand in the order of the table's columns, whatever that of the rows' is.
-        self.order = [shape.names.index(name) for name in compiled.positiontup]
-        self.update = ""
-        if shape.others:
-            only_changed = new.on_conflict_do_update(
+        new = (
+            new.on_conflict_do_update(
                 index_elements=shape.key,
                 set_={name: new.excluded[name] for name in shape.others},
-                where=shape.changed(new.excluded),
+                # CASE, for it is sure to count before it compares.
+                where=case((func.met() == literal_column("1"), shape.changed(new.excluded)), else_=literal_column("0")),
             )
-            self.update = str(only_changed.compile(dialect=dialect))
+            if shape.others
+            else new.on_conflict_do_nothing(index_elements=shape.key)
+        )
+        compiled: Any = new.compile(dialect=dialect)
+        self.sql = str(compiled)
+        # The parameters stand in the order of the table's columns, whatever that of the rows' is.
+        self.order = [shape.names.index(name) for name in compiled.positiontup]
         encoders = (_encoder(kind, dialect) for kind in shape.kinds)
         self.encoders = [(place, encode) for place, encode in enumerate(encoders) if encode]
 
 
-_statements = lru_cache(maxsize=100)(_Statements)
+_statement = lru_cache(maxsize=100)(_Statement)
 
 
 def _encoder(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
-    if isinstance(kind, JSON):
-        return lambda values: [None if value is None else json_text(value) for value in values]
     process = kind.dialect_impl(dialect).bind_processor(dialect)
-    if process is None:
-        return None
-    if not isinstance(kind, DateTime):
-        return lambda values: [process(value) for value in values]
+    match kind:
+        case JSON():
+            return lambda values: [None if value is None else json_text(value) for value in values]
+        case Boolean():
+            return lambda values: [None if value is None else int(value) for value in values]
+        case DateTime(timezone=True):
+            return lambda values: _moments([None if value is None else value.astimezone(UTC) for value in values])
+        case DateTime():
+            return _moments
+    return (lambda values: [process(value) for value in values]) if process else None
 
-    def once_a_moment(values: Sequence[Any]) -> Sequence[Any]:
-        # Rows of a chunk share few moments, and to format one is most of the cost of binding a row.
-        text = {value: process(value) for value in set(values)}
-        return [text[value] for value in values]
 
-    return once_a_moment
+def _moments(values: Sequence[datetime | None]) -> Sequence[str | None]:
+    # As SQLAlchemy writes them, which takes longer; a zone would stand behind the 26 characters.
+    if len({*values[:100]}) > 50:
+        return [None if value is None else value.isoformat(" ", "microseconds")[:26] for value in values]
+    # Rows of a chunk often share few moments.
+    texts = {value: value.isoformat(" ", "microseconds")[:26] for value in {*values} if value is not None}
+    return [None if value is None else texts[value] for value in values]
 
 
 def _unfit(column: Column[Any], kind: TypeEngine[Any], values: Sequence[Any]) -> str | None:

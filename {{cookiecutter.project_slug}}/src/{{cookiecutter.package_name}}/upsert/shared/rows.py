@@ -42,6 +42,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+from .tables import UtcDateTime
+
 Columns = list[Sequence[Any]]
 """The values of some rows, column by column."""
 Check = Callable[[Column[Any], TypeEngine[Any], Sequence[Any]], str | None]
@@ -108,8 +110,9 @@ def batches(
     dialect: Dialect,
     check: Check,
     size: int,
+    ordered: bool = True,
 ) -> Iterator[tuple[Shape, Columns]]:
-    """Read rows in batches of `size`, and yield each batch checked, with one row a key, in the order of the keys.
+    """Read rows in batches of `size`, and yield each batch checked, with one row a key, in their order if `ordered`.
 
     Raises:
         ValueError: see `upsert`.
@@ -123,7 +126,7 @@ def batches(
         columns = _columns(shape, batch, first)
         for place, name in enumerate(shape.names):
             columns[place] = _checked(shape, table.c[name], shape.kinds[place], columns[place], dialect, check)
-        yield shape, _one_a_key(shape, columns)
+        yield shape, _one_a_key(shape, columns, ordered)
         first += len(batch)
 
 
@@ -155,17 +158,16 @@ def _shape(
 
 
 def _columns(shape: Shape, batch: Sequence[Mapping[str, Any]], first: int) -> Columns:
-    # Nearly always in the same order too, which is cheaper to see.
-    if {*map(tuple, batch)} != {shape.names}:
-        for number, row in enumerate(batch, first):
-            if row.keys() != {*shape.names}:
-                raise ValueError(
-                    f"row {number} has the columns {', '.join(map(str, row))};"
-                    f" the first one has {', '.join(shape.names)}"
-                )
-    if len(shape.names) == 1:
-        return [[row[shape.names[0]] for row in batch]]
-    return list(zip(*map(itemgetter(*shape.names), batch), strict=True))
+    try:
+        # As many columns as the first row, and each of its columns: the same ones.
+        if {*map(len, batch)} == {len(shape.names)}:
+            return [list(map(itemgetter(name), batch)) for name in shape.names]
+    except KeyError:
+        pass
+    number, row = next((number, row) for number, row in enumerate(batch, first) if row.keys() != {*shape.names})
+    raise ValueError(
+        f"row {number} has the columns {', '.join(map(str, row))}; the first one has {', '.join(shape.names)}"
+    )
 
 
 def _checked(
@@ -176,7 +178,8 @@ def _checked(
     def refuse(reason: str) -> ValueError:
         return ValueError(f"column {column.name} of table {shape.table.name}: {reason}")
 
-    if isinstance(column.type, TypeDecorator):
+    # A moment is one whatever its zone, and is brought to UTC where the database keeps none.
+    if isinstance(column.type, TypeDecorator) and not isinstance(column.type, UtcDateTime):
         convert = column.type.process_bind_param
         try:
             values = [convert(value, dialect) for value in values]
@@ -237,10 +240,10 @@ def _text(kind: String, values: Sequence[str]) -> str | None:
 
 
 def _moment(kind: DateTime, values: Sequence[datetime]) -> str | None:
-    for value in values:
-        if (value.tzinfo is None) == kind.timezone:
-            return f"{value!r} has no time zone" if kind.timezone else f"{value!r} has a time zone, which is not kept"
-    return None
+    if {value.tzinfo is None for value in values} <= {not kind.timezone}:
+        return None
+    wrong = next(value for value in values if (value.tzinfo is None) == kind.timezone)
+    return f"{wrong!r} has no time zone" if kind.timezone else f"{wrong!r} has a time zone, which is not kept"
 
 
 def _decimal(kind: Numeric[Any], values: Sequence[Decimal | int]) -> str | None:
@@ -270,10 +273,10 @@ def in_units(value: Decimal, precision: int, scale: int) -> int:
 
 
 def _double(_: Float[Any], values: Sequence[float]) -> str | None:
-    for value in values:
-        if type(value) is not float and value != float(value):
-            return f"{value} is not exact as a floating-point number"
-    return None
+    if {*map(type, values)} <= {float}:
+        return None
+    rounded = [value for value in values if type(value) is not float and value != float(value)]
+    return f"{rounded[0]} is not exact as a floating-point number" if rounded else None
 
 
 def _json(_: JSON, values: Sequence[Any]) -> str | None:
@@ -313,11 +316,11 @@ def outside(values: Collection[int], kind: TypeEngine[Any] | None = None) -> str
     return None
 
 
-def _one_a_key(shape: Shape, columns: Columns) -> Columns:
-    """The rows in the order of their keys; of those with one key the newest, and of these the last one."""
+def _one_a_key(shape: Shape, columns: Columns, ordered: bool) -> Columns:
+    """One row a key, in their order if so asked: of those with one key the newest, and of these the last one."""
     keyed = [columns[shape.names.index(name)] for name in shape.key]
     keys = keyed[0] if len(keyed) == 1 else list(zip(*keyed, strict=True))
-    if all(map(lt, keys, islice(keys, 1, None))):
+    if all(map(lt, keys, islice(keys, 1, None))) or (not ordered and len({*keys}) == len(keys)):
         return columns
     if shape.newer is None:
         last = dict(zip(keys, range(len(keys)), strict=True))
