@@ -120,7 +120,7 @@ def test_rows_of_several_batches_lock_the_table(monkeypatch: pytest.MonkeyPatch)
 many = Table("many", MetaData(), Column("id", Integer, primary_key=True), Column("c", Integer))
 
 
-def in_order_of_input(_: Shape, columns: Columns) -> Columns:
+def in_order_of_input(_shape: Shape, columns: Columns, _ordered: bool) -> Columns:
     """The mutant: the rows as they come."""
     return columns
 
