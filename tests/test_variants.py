@@ -51,7 +51,7 @@ OF_ONE_PART: dict[str, Depends] = {
         variant["cache_key"] == "none",
     ),
     "test_effects.py": lambda variant: (variant["checkpoint"] == "none", variant["retry_policy"] == "none"),
-    "test_flows.py": answers_of("result_storage", "checkpoint", "upsert"),
+    "test_flows.py": answers_of("checkpoint", "upsert"),
     "test_flows.py::test_killed_run": answers_of("checkpoint", "upsert"),
     "test_full_disk.py": lambda variant: variant["checkpoint"] == "database" and variant["upsert"],
     "test_locks.py": lambda variant: variant["cache_key"] == "none",

@@ -1,9 +1,11 @@
 """Keys by inputs and source: what a task can reach counts, and nothing else."""
 
+import gc
 import importlib
 import sys
 from collections.abc import Callable, Iterator
-from functools import wraps
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial, wraps
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -272,3 +274,24 @@ def test_function_that_a_factory_was_given_counts(folder: Path) -> None:
     helper = "def help():\n    return %d\n"
     (folder / "example/job.py").write_text("from .factory import make\nfrom .helper import help\nwork = make(help)\n")
     assert key_of(folder, factory=factory, helper=helper % 1) != key_of(folder, helper=helper % 2)
+
+
+def test_threads_may_read_code_at_the_same_time() -> None:
+    # Without a lock Python 3.11 raises SystemError in most rounds, if garbage is collected while it parses.
+    before = gc.get_threshold(), sys.getswitchinterval()
+    gc.callbacks.append(interrupt)
+    try:
+        gc.set_threshold(50, 2, 2)
+        sys.setswitchinterval(1e-6)
+        read = partial(fingerprint.__wrapped__, cache_keys.__name__, Path(str(cache_keys.__file__)))
+        with ThreadPoolExecutor(4) as pool:
+            found = [pool.submit(read) for _ in range(24)]
+        assert len({future.result() for future in found}) == 1
+    finally:
+        gc.callbacks.remove(interrupt)
+        gc.set_threshold(*before[0])
+        sys.setswitchinterval(before[1])
+
+
+def interrupt(_phase: str, _info: object) -> None:
+    sum(range(50))

@@ -14,6 +14,7 @@ import ast
 import hashlib
 import inspect
 import sys
+import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -52,6 +53,9 @@ CACHING: dict[str, Any] = {
 }
 """What a task takes, as keyword arguments."""
 
+PARSING = threading.Lock()
+"""Python 3.11 may raise SystemError where two threads parse at once, and garbage is collected meanwhile."""
+
 
 @cache
 def fingerprint(module: str, file: Path) -> str:
@@ -71,12 +75,14 @@ def fingerprint(module: str, file: Path) -> str:
     digests: dict[str, str] = {}
     while found.keys() > digests.keys():
         name = (found.keys() - digests.keys()).pop()
-        tree = ast.parse(found[name].read_bytes(), found[name])
+        source = found[name].read_bytes()
+        with PARSING:
+            tree = ast.parse(source, found[name])
         digests[name] = hashlib.sha256("\n".join(_tokens(tree)).encode()).hexdigest()
         for imported in _imports(tree, packages[name]):
-            for part, source in _sources(imported, folders):
-                found[part] = source
-                packages[part] = part if source.name == "__init__.py" else part.rpartition(".")[0]
+            for part, path in _sources(imported, folders):
+                found[part] = path
+                packages[part] = part if path.name == "__init__.py" else part.rpartition(".")[0]
     return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()
 
 
