@@ -65,7 +65,7 @@ def database() -> Engine:
     # Threads queue for this process's one connection: of two transactions that write one key, DuckDB fails the second.
     # Steps are short: after a minute, something hangs.
     engine = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60)
-    # duckdb-engine quotes fewer words than DuckDB 2 keeps for itself, such as `at`.
+    # duckdb-engine quotes fewer words than DuckDB keeps for itself.
     words = "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'"
     engine.dialect.identifier_preparer.reserved_words |= {word for (word,) in duckdb.execute(words).fetchall()}
 
@@ -138,18 +138,10 @@ def _statements(shape: Shape, dialect: Dialect) -> tuple[str, str]:
         select(*(cast(arriving.c[name], table.c[name].type) for name in shape.names)),
         include_defaults=False,
     )
-    new = (
-        new.on_conflict_do_update(
-            index_elements=shape.key,
-            set_={name: new.excluded[name] for name in shape.others},
-            where=shape.changed(new.excluded),
-        )
-        if shape.others
-        else new.on_conflict_do_nothing(index_elements=shape.key)
-    )
+    upserted = shape.on_conflict(new, shape.changed(new.excluded))
     same = [table.c[name] == cast(arriving.c[name], table.c[name].type) for name in shape.key]
     known = select(func.count()).select_from(arriving).where(select(1).where(*same).correlate(arriving).exists())
-    return str(known.compile(dialect=dialect)), str(new.compile(dialect=dialect))
+    return str(known.compile(dialect=dialect)), str(upserted.compile(dialect=dialect))
 
 
 def _array(kind: TypeEngine[Any], values: Sequence[Any]) -> Any:

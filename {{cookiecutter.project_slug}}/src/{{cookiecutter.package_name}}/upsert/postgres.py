@@ -143,17 +143,9 @@ def _statement(shape: Shape) -> Executable:
     new = insert(shape.table).from_select(
         shape.names, select(*(source.c[name] for name in shape.names)).where(true()), include_defaults=False
     )
-    new = (
-        new.on_conflict_do_update(
-            index_elements=shape.key,
-            set_={name: new.excluded[name] for name in shape.others},
-            where=shape.changed(new.excluded, _comparable),
-        )
-        if shape.others
-        else new.on_conflict_do_nothing(index_elements=shape.key)
-    )
+    upserted = shape.on_conflict(new, shape.changed(new.excluded, _comparable))
     # A row that was there has the id of this transaction as its xmax, for ON CONFLICT locks it; a new one has 0.
-    written = new.returning((literal_column("xmax", Integer) == 0).label("inserted")).cte()
+    written = upserted.returning((literal_column("xmax", Integer) == 0).label("inserted")).cte()
     return select(func.count().filter(written.c.inserted), func.count()).select_from(written)
 
 

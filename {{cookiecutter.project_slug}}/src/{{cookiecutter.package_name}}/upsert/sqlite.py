@@ -149,17 +149,9 @@ class _Statement:
 
     def __init__(self, shape: Shape, dialect: Dialect) -> None:
         new = insert(shape.table).values({name: bindparam(name) for name in shape.names})
-        new = (
-            new.on_conflict_do_update(
-                index_elements=shape.key,
-                set_={name: new.excluded[name] for name in shape.others},
-                # CASE, for it is sure to count before it compares.
-                where=case((func.met() == literal_column("1"), shape.changed(new.excluded)), else_=literal_column("0")),
-            )
-            if shape.others
-            else new.on_conflict_do_nothing(index_elements=shape.key)
-        )
-        compiled: Any = new.compile(dialect=dialect)
+        # CASE, for it is sure to count before it compares.
+        where = case((func.met() == literal_column("1"), shape.changed(new.excluded)), else_=literal_column("0"))
+        compiled = shape.on_conflict(new, where).compile(dialect=dialect)
         self.sql = str(compiled)
         # The parameters stand in the order of the table's columns, whatever that of the rows' is.
         self.order = [shape.names.index(name) for name in compiled.positiontup]

@@ -38,6 +38,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     and_,
+    false,
     or_,
 )
 from sqlalchemy.types import TypeEngine
@@ -95,10 +96,18 @@ class Shape:
             comparable: makes of a column what the database can compare.
         """
         old = self.table.c
-        differs = or_(*(comparable(old[name]).is_distinct_from(comparable(new[name])) for name in self.others))
+        pairs = ((comparable(old[name]), comparable(new[name])) for name in self.others)
+        differs = or_(false(), *(before.is_distinct_from(after) for before, after in pairs))
         if self.newer is None:
             return differs
         return and_(differs, or_(old[self.newer].is_(None), new[self.newer] > old[self.newer]))
+
+    def on_conflict(self, new: Any, where: ColumnElement[bool]) -> Any:
+        """Complete an insert of a dialect: a row whose key is there is written anew where a condition holds."""
+        if not self.others:
+            return new.on_conflict_do_nothing(index_elements=self.key)
+        changes = {name: new.excluded[name] for name in self.others}
+        return new.on_conflict_do_update(index_elements=self.key, set_=changes, where=where)
 
 
 def batches(
