@@ -25,6 +25,12 @@ processes.set_forkserver_preload(["__main__", "crash"])
 KEYS = [f"step-{n}" for n in range(8)]
 
 
+@pytest.fixture(params=[checkpoints.PIECE, 100, 10], ids="{} bytes at a time".format)
+def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read journals in pieces, of several lines and of less than one."""
+    monkeypatch.setattr(checkpoints, "PIECE", request.param)
+
+
 def journal() -> Path:
     """The one journal that there is."""
     (path,) = (settings.home / "checkpoints").glob("*.journal")
@@ -58,6 +64,7 @@ def loses(checkpoint: Checkpoint, whole: bytes, cut: int) -> set[str]:
     return (found ^ expected) | (checkpoint.done() ^ (expected | {"new"}))
 
 
+@pytest.mark.usefixtures("pieces")
 def test_journal_cut_at_any_byte_loses_no_whole_line_and_no_later_one() -> None:
     whole = marked(Checkpoint("job"), KEYS)
     for cut in range(len(whole) + 1):
@@ -74,6 +81,7 @@ def test_appending_behind_a_torn_tail_would_be_caught(monkeypatch: pytest.Monkey
     assert "new" in loses(Checkpoint("job"), whole, len(whole) - 5)
 
 
+@pytest.mark.usefixtures("pieces")
 @pytest.mark.parametrize("tail", [b"\0" * 4096, b"\0" * 100 + b"\n" + b"\0" * 50, b"00000000 []\n", b"\n\n"])
 def test_rest_after_a_loss_of_power_is_cut_off(tail: bytes) -> None:
     whole = marked(Checkpoint("job"), KEYS)
@@ -88,6 +96,7 @@ def test_rest_after_a_loss_of_power_is_cut_off(tail: bytes) -> None:
     assert Checkpoint("job").done() == {*KEYS, "new"}
 
 
+@pytest.mark.usefixtures("pieces")
 def test_damage_before_whole_lines_is_said_and_compacting_leaves_it_out() -> None:
     whole = bytearray(marked(Checkpoint("job"), KEYS))
     whole[whole.index(b"step-3")] ^= 0xFF
@@ -110,6 +119,15 @@ def test_without_checksums_damage_would_pass_unseen(monkeypatch: pytest.MonkeyPa
     assert Checkpoint("job").done() == {*KEYS} - {"step-3"}
 
 
+@pytest.mark.usefixtures("pieces")
+@pytest.mark.parametrize("key", ['"', '","', "\\", '\\"', 'a","b","', '"],["done","b","', "é", "\n"])
+def test_any_name_comes_back(key: str) -> None:
+    marked(Checkpoint("job"), ["a", key, "z"])
+    anew()
+    assert Checkpoint("job").done() == {"a", key, "z"}
+
+
+@pytest.mark.usefixtures("pieces")
 def test_journal_of_another_job_is_not_taken_for_its_own() -> None:
     marked(Checkpoint("one"), ["a"])
     copy = journal().read_bytes()

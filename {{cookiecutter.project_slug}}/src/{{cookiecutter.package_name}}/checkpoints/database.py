@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Dialect, Integer, String, Table, bindparam, delete, func, select
 from sqlalchemy.exc import DBAPIError
 
-from .steps import JobStatus, checked
+from .steps import JobStatus, checked, once
 from .tables import UtcDateTime, metadata, renew_epoch
 from .upsert import database, insert
 
@@ -57,7 +57,7 @@ class Checkpoint:
 
         A key that stands there twice is one step.
         """
-        keys = dict.fromkeys(checked(key, "step") for key in keys)
+        keys = once(keys)
         done = self.done()
         remaining = [key for key in keys if key not in done]
         total = len(done) + len(remaining)

@@ -26,9 +26,12 @@ from zlib import crc32
 
 from .parts import part
 from .settings import settings
-from .steps import JobStatus, checked
+from .steps import JobStatus, checked, once
 
 __all__ = ["Checkpoint", "JobStatus", "JournalError", "status"]
+
+PIECE = 1 << 20
+"""Bytes of a journal that are read at a time, few enough to stay in the processor's cache."""
 
 # The data and the size, not the time of the last change; macOS has only the whole.
 _flush = getattr(os, "fdatasync", os.fsync)
@@ -53,7 +56,7 @@ class Checkpoint:
 
         A key that stands there twice is one step.
         """
-        keys = dict.fromkeys(checked(key, "step") for key in keys)
+        keys = once(keys)
         journal = _journal(self.job)
         done = journal.done()
         remaining = [key for key in keys if key not in done]
@@ -286,23 +289,36 @@ class _Journal:
             self.size = self.lines = 0
             self.steps = set()
             self.name = self.total = None
-        bodies, length, damaged = _whole_lines(_read(descriptor, self.size))
-        if damaged is not None:
-            raise JournalError(
-                f"{self.path}, line {self.lines + damaged + 1}, is damaged, and not by a crash, for whole lines follow:"
-                " Checkpoint(job).compact() leaves it out, and its step is done again; reset() has all steps done again"
-            )
-        for start in range(0, len(bodies), 10_000):
-            records = self._records(bodies[start : start + 10_000])
-            self.steps.update([record[1] for record in records if record[0] == "done"])
-            for kind, value, *_ in [record for record in records if record[0] != "done"]:
-                if kind == "total":
-                    self.total = value
-                else:
-                    self.name = value
-        self.size += length
-        self.lines += len(bodies)
+        while self.size < size:
+            bodies, length, damaged = _whole_lines(os.pread(descriptor, PIECE, self.size))
+            if not bodies:
+                bodies, length, damaged = _whole_lines(_read(descriptor, self.size))
+            if damaged is not None:
+                raise JournalError(
+                    f"{self.path}, line {self.lines + damaged + 1}, is damaged, and not by a crash, for whole lines"
+                    " follow: Checkpoint(job).compact() leaves it out, and its step is done again; reset() has all"
+                    " steps done again"
+                )
+            if not bodies:
+                break
+            self._learn(bodies)
+            self.size += length
+            self.lines += len(bodies)
         self.torn = size != self.size
+
+    def _learn(self, bodies: list[bytes]) -> None:
+        # Nearly all lines are of one form, with six quotes: to cut at these takes a fraction of the time of JSON.
+        words = b",".join(bodies).decode().split('"')
+        if words[1::6] == ["done"] * len(bodies) and not any("\\" in word for word in words[3::6]):
+            self.steps.update(words[3::6])
+            return
+        for kind, value, *_ in self._records(bodies):
+            if kind == "done":
+                self.steps.add(value)
+            elif kind == "total":
+                self.total = value
+            else:
+                self.name = value
 
     def _records(self, bodies: list[bytes]) -> list[Any]:
         # At once, which is several times faster than one by one.

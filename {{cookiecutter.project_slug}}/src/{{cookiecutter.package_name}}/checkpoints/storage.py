@@ -20,7 +20,7 @@ from typing import Any
 
 from . import marks
 from .parts import part
-from .steps import JobStatus, checked
+from .steps import JobStatus, checked, once
 
 __all__ = ["Checkpoint", "JobStatus", "status"]
 
@@ -48,7 +48,7 @@ class Checkpoint:
         A key that stands there twice is one step. Takes one listing of the job's marks, however many keys there are.
         The way to the store is taken anew, and kept for the steps that follow.
         """
-        keys = dict.fromkeys(checked(key, "step") for key in keys)
+        keys = once(keys)
         marks.refresh()
         done = self._names()
         remaining = [key for key in keys if _name(key) not in done]

@@ -1,5 +1,6 @@
 """What a job and its steps are called, and how far a job is."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 LONGEST = 200
@@ -39,3 +40,18 @@ def checked(name: str, what: str) -> str:
     except UnicodeEncodeError as error:
         raise ValueError(f"the name of a {what} holds half of a character (a surrogate): {name!r}") from error
     return name
+
+
+def once(keys: Iterable[str]) -> dict[str, None]:
+    """Return the names of steps, each once and in their order, when all of them can be kept.
+
+    Raises:
+        ValueError: one of them cannot; see `checked`.
+    """
+    names = dict.fromkeys(keys)
+    # All at once where nothing is in doubt, for a million of them take a second one by one.
+    whole = "".join(names)
+    if not whole.isascii() or "\x00" in whole or not all(0 < length <= LONGEST for length in {*map(len, names)}):
+        for name in names:
+            checked(name, "step")
+    return names
