@@ -125,7 +125,19 @@ def in_database(name: str, raw: Any) -> tuple[Callable[[str], Work], dict[str, W
             raw.execute(effect, (f"together {item}", number))
         raw.execute("COMMIT")
 
-    return steps, {HAND: hand, f"by hand, a commit each {BLOCK} items": together}
+    engine = checkpoints.database()
+
+    def on_engine(start: int) -> None:
+        for number, item in enumerate(names(start, start + BLOCK), start):
+            with engine.begin() as connection:
+                connection.exec_driver_sql(mark, ("on the engine", item)).all()
+                connection.exec_driver_sql(effect, (f"on the engine {item}", number))
+
+    return steps, {
+        HAND: hand,
+        f"by hand, a commit each {BLOCK} items": together,
+        "by hand, on SQLAlchemy's engine": on_engine,
+    }
 
 
 def timed(work: Work, start: int) -> float:
