@@ -1,5 +1,6 @@
 """The database as the tests see it: a file in the home of each test."""
 
+import importlib.util
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,10 @@ from sqlalchemy import text
 
 from {{ cookiecutter.package_name }}.settings import settings
 from {{ cookiecutter.package_name }}.upsert import database
+
+# DuckDB loads pandas, where it is installed, at a process's first statement: rather here, once for those that are forked.
+if importlib.util.find_spec("pandas"):
+    importlib.import_module("pandas")
 
 WRITERS = 1
 """Processes that may write at the same time."""
