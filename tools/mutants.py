@@ -1,0 +1,538 @@
+"""Put small faults into the template, one at a time, and see that its tests catch each: `mutants.py [WORD ...]`.
+
+A fault is a change of one text in one file. A project is baked with it, and those of its own tests run that `make test`
+runs for these answers; faults of the hooks are looked for by the template's tests. Without the fault the same tests
+must pass. Prints what caught each fault, and the score; the exit code is 1 if one was missed.
+
+Words choose the faults whose name holds one of them.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = "{{cookiecutter.project_slug}}"
+SOURCE = f"{PROJECT}/src/{{{{cookiecutter.package_name}}}}"
+TIMEOUT = 600.0
+"""Seconds for the tests of one fault; what hangs is caught too."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A change of one text in one file, and who is to catch it."""
+
+    name: str
+    file: str
+    """In the project's package, or, beginning with `/`, in the template."""
+    old: str
+    new: str
+    tests: str
+    """Of the project; or, beginning with `/`, of the template."""
+    answers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        return Path(self.file[1:]) if self.file.startswith("/") else Path(SOURCE) / self.file
+
+
+POSTGRES = {"upsert": "postgres"}
+DUCKDB = {"upsert": "duckdb"}
+FILE = {"checkpoint": "file"}
+STORAGE = {"checkpoint": "storage"}
+
+FAULTS = [
+    # Upserts.
+    Fault("sqlite: no IMMEDIATE", "upsert/sqlite.py", 'BEGIN IMMEDIATE")', 'BEGIN")', "test_writers.py test_upsert.py"),
+    Fault(
+        "sqlite: counts of rows met",
+        "upsert/sqlite.py",
+        "UpsertReport(len(rows) - known,",
+        "UpsertReport(written,",
+        "test_rows.py",
+    ),
+    Fault(
+        "sqlite: columns in the rows' order",
+        "upsert/sqlite.py",
+        "columns[place] for place in statement.order",
+        "columns[place] for place in range(len(columns))",
+        "test_rows.py",
+    ),
+    Fault(
+        "sqlite: no savepoint",
+        "upsert/sqlite.py",
+        "with connection.begin_nested():",
+        "if True:",
+        "test_rows.py test_upsert.py",
+    ),
+    Fault(
+        "postgres: no lock for many batches",
+        "upsert/postgres.py",
+        "SHARE ROW EXCLUSIVE",
+        "ACCESS SHARE",
+        "test_writers.py test_upsert.py",
+        POSTGRES,
+    ),
+    Fault(
+        "postgres: rows in their own order",
+        "upsert/postgres.py",
+        "check=_unfit, size=BATCH)",
+        "check=_unfit, size=BATCH, ordered=False)",
+        "test_writers.py test_upsert.py",
+        POSTGRES,
+    ),
+    Fault(
+        "duckdb: what was written stays",
+        "upsert/duckdb.py",
+        "            transaction.rollback()",
+        "            pass",
+        "test_upsert.py test_rows.py",
+        DUCKDB,
+    ),
+    Fault(
+        "rows: the first of a key wins",
+        "upsert/shared/rows.py",
+        "last = dict(zip(keys, range(len(keys)), strict=True))",
+        "last = {name: place for place, name in reversed([*enumerate(keys)])}",
+        "test_rows.py",
+    ),
+    Fault(
+        "rows: all are written, changed or not",
+        "upsert/shared/rows.py",
+        "        if self.newer is None:\n            return differs\n",
+        "        if self.newer is None:\n            return differs | True\n",
+        "test_rows.py",
+    ),
+    Fault(
+        "rows: newer is or equal",
+        "upsert/shared/rows.py",
+        "new[self.newer] > old[self.newer]",
+        "new[self.newer] >= old[self.newer]",
+        "test_rows.py test_model.py",
+    ),
+    Fault(
+        "rows: NULL in a key",
+        "upsert/shared/rows.py",
+        'raise refuse("a row has no value in its key")',
+        "pass",
+        "test_rows.py",
+    ),
+    Fault(
+        "rows: naive moments pass",
+        "upsert/shared/rows.py",
+        "if {value.tzinfo is None for value in values} <= {not kind.timezone}:",
+        "if True:",
+        "test_rows.py",
+    ),
+    Fault(
+        "tables: zones are dropped",
+        "upsert/shared/tables.py",
+        "return value.astimezone(UTC)\n\n    def process_result",
+        "return value.replace(tzinfo=UTC)\n\n    def process_result",
+        "test_rows.py test_upsert.py",
+    ),
+    # Checkpoints.
+    Fault(
+        "database: two transactions",
+        "checkpoints/database.py",
+        'yield connection if self._claim(connection, checked(key, "step")) else None',
+        'claimed = self._claim(connection, checked(key, "step"))\n'
+        "                connection.commit()\n                yield connection if claimed else None",
+        "test_checkpoints.py",
+    ),
+    Fault(
+        "database: a lost COMMIT is an error",
+        "checkpoints/database.py",
+        "if not (ended and error.connection_invalidated and self._is_done(key)):",
+        "if True:",
+        "test_lost_connections.py test_checkpoints.py",
+        POSTGRES,
+    ),
+    Fault(
+        "database: any lost connection is a success",
+        "checkpoints/database.py",
+        "error.connection_invalidated and self._is_done(key)",
+        "error.connection_invalidated",
+        "test_lost_connections.py",
+        POSTGRES,
+    ),
+    Fault(
+        "database: jobs see each other",
+        "checkpoints/database.py",
+        "select(steps.c.step).where(steps.c.job == self.job)",
+        "select(steps.c.step)",
+        "test_checkpoints.py test_steps.py test_model.py",
+    ),
+    Fault(
+        "database: reset keeps the epoch",
+        "checkpoints/database.py",
+        "        if known:\n            renew_epoch(database())\n",
+        "",
+        "test_checkpoints.py test_flows.py test_steps.py",
+    ),
+    Fault(
+        "file: mark first",
+        "checkpoints/file.py",
+        "        yield todo\n        if todo:\n            journal.mark(key)",
+        "        if todo:\n            journal.mark(key)\n        yield todo",
+        "test_checkpoints.py test_marks.py",
+        FILE,
+    ),
+    Fault(
+        "file: a torn tail stays",
+        "checkpoints/file.py",
+        "os.ftruncate(descriptor, self.size)\n        try:",
+        "pass\n        try:",
+        "test_checkpoints.py",
+        FILE,
+    ),
+    Fault(
+        "file: no flush",
+        "checkpoints/file.py",
+        "            _flush(descriptor)\n",
+        "",
+        "test_checkpoints.py test_marks.py",
+        FILE,
+    ),
+    Fault(
+        "file: no lock",
+        "checkpoints/file.py",
+        "fcntl.flock(descriptor, fcntl.LOCK_EX)",
+        "pass",
+        "test_checkpoints.py test_marks.py",
+        FILE,
+    ),
+    Fault(
+        "file: one journal for all jobs",
+        "checkpoints/file.py",
+        'f"{part(job)}.journal"',
+        '"all.journal"',
+        "test_checkpoints.py test_marks.py test_steps.py",
+        FILE,
+    ),
+    Fault(
+        "storage: mark first",
+        "checkpoints/storage.py",
+        "        yield todo\n        if todo:\n",
+        "        if todo:\n            marks.write(name, b'{}')\n        yield todo\n        if todo:\n",
+        "test_checkpoints.py test_marks.py",
+        STORAGE,
+    ),
+    Fault(
+        "storage: capitals and small letters are one name",
+        "checkpoints/storage.py",
+        "key.encode()).decode()\n    return name if",
+        "key.lower().encode()).decode()\n    return name if",
+        "test_checkpoints.py test_steps.py test_marks.py",
+        STORAGE,
+    ),
+    Fault(
+        "marks: written in place",
+        "marks/local.py",
+        "        new.replace(path)\n",
+        "        path.write_bytes(content)\n        new.unlink()\n",
+        "test_checkpoints.py test_marks.py",
+        STORAGE,
+    ),
+    Fault(
+        "effects: the payload is not in the key",
+        "checkpoints/shared/effects.py",
+        'f"{json.dumps([job, item])}\\n{text}"',
+        'f"{json.dumps([job, item])}"',
+        "test_effects.py",
+    ),
+    Fault(
+        "effects: the key is not sent",
+        "checkpoints/shared/effects.py",
+        ', headers={"Idempotency-Key": key}',
+        "",
+        "test_effects.py",
+    ),
+    # Keys of results.
+    Fault(
+        "keys: no name of the task",
+        "cache_keys/shared/identity.py",
+        "[*_place(fn), task.version, source]",
+        "[task.version, source]",
+        "test_cache_keys.py test_caching.py",
+    ),
+    Fault(
+        "keys: no version",
+        "cache_keys/shared/identity.py",
+        "[*_place(fn), task.version, source]",
+        "[*_place(fn), source]",
+        "test_cache_keys.py test_caching.py",
+    ),
+    Fault(
+        "keys: variables around are not in them",
+        "cache_keys/shared/identity.py",
+        '    key.update(canonical(_around(fn), f"{fn.__qualname__}.__closure__"))\n',
+        "",
+        "test_cache_keys.py test_caching.py",
+    ),
+    Fault(
+        "keys: the path stands for the file",
+        "cache_keys/file_content.py",
+        "digest(context.task, parameters, read=_content)",
+        "digest(context.task, parameters)",
+        "test_cache_keys.py test_caching.py",
+        {"cache_key": "file_content"},
+    ),
+    Fault(
+        "keys: helpers are not in the source",
+        "cache_keys/inputs_and_source.py",
+        "for imported in _imports(tree, packages[name]):",
+        "for imported in ():",
+        "test_cache_keys.py test_caching.py",
+        {"cache_key": "inputs_and_source"},
+    ),
+    # Retries.
+    Fault(
+        "retries: no jitter",
+        "retries/shared/attempts.py",
+        "settings.retry_jitter,",
+        "0,",
+        "test_retries.py test_attempts.py",
+    ),
+    Fault(
+        "retries: for every error",
+        "retries/shared/attempts.py",
+        '"retry_condition_fn": is_transient',
+        '"retry_condition_fn": None',
+        "test_attempts.py test_retries.py",
+    ),
+    Fault(
+        "retries: no cap",
+        "retries/exponential.py",
+        "settings.retry_cap.total_seconds()",
+        'float("inf")',
+        "test_retries.py",
+    ),
+    Fault("retries: 429 is final", "retries/shared/transient.py", "429", "428", "test_transient.py"),
+    Fault(
+        "retries: Retry-After is not read",
+        "retries/shared/transient.py",
+        '"retry-after": 1.0, ',
+        "",
+        "test_transient.py test_attempts.py",
+    ),
+    # The flow and what it says.
+    Fault(
+        "results: pickle",
+        "durable.py",
+        '"result_serializer": "json"',
+        '"result_serializer": "pickle"',
+        "test_durability.py test_conventions.py",
+    ),
+    Fault(
+        "results: not stored",
+        "durable.py",
+        '"persist_result": True',
+        '"persist_result": False',
+        "test_durability.py test_conventions.py test_results.py",
+    ),
+    Fault(
+        "flow: lost results are no failure",
+        "flows.py",
+        "    if lost:\n",
+        "    if False:\n",
+        "test_results.py test_main.py test_flows.py",
+    ),
+    Fault(
+        "flow: failed chunks are no failure",
+        "flows.py",
+        "    if failures:\n",
+        "    if False:\n",
+        "test_main.py test_flows.py",
+    ),
+    Fault("flow: rejects are forgotten", "flows.py", "    set_aside(job, chunk, rejects)\n", "", "test_flows.py"),
+    Fault("flow: stored results overrule the checkpoint", "flows.py", ", refresh_cache=True", "", "test_flows.py"),
+    Fault(
+        "progress: never moves", "progress.py", "            done += 1\n", "            done += 0\n", "test_progress.py"
+    ),
+    Fault(
+        "runs: the living are dead",
+        "runs.py",
+        "            with _lock(marker):\n                found",
+        "            if True:\n                found",
+        "test_main.py test_flows.py",
+    ),
+    # Hooks, and the common files.
+    Fault("hook: shared files for none", "/hooks/post_gen_project.py", "if chosen else ()", "", "/tests/test_hooks.py"),
+    Fault(
+        "hook: a file that nobody needs stays",
+        "/hooks/post_gen_project.py",
+        "if not any(wanted",
+        "if False and not any(wanted",
+        "/tests/test_hooks.py /tests/test_layout.py",
+    ),
+    Fault(
+        "hook: a keyword is a package",
+        "/hooks/pre_gen_project.py",
+        '    if keyword.iskeyword(package):\n        return "is a keyword of Python"\n',
+        "",
+        "/tests/test_hooks.py",
+    ),
+    Fault(
+        "hook: nothing is refused",
+        "/hooks/pre_gen_project.py",
+        "if combination.items() <= answers.items():",
+        "if False:",
+        "/tests/test_hooks.py",
+    ),
+    Fault(
+        "prompts: another default",
+        "/cookiecutter.json",
+        '["sqlite", "postgres",',
+        '["postgres", "sqlite",',
+        "/tests/test_prompts.py /tests/test_hooks.py",
+    ),
+    Fault(
+        "prompts: an answer without a label",
+        "/cookiecutter.json",
+        '      "fixed": "fixed: after 30 s each time, with jitter; for quotas that refill steadily",\n',
+        "",
+        "/tests/test_prompts.py",
+    ),
+    Fault(
+        "settings: a secret in plain text",
+        "settings.py",
+        'results_secret_key: SecretStr = SecretStr("")',
+        'results_secret_key: str = ""',
+        "test_settings.py test_results.py",
+        {"result_storage": "s3"},
+    ),
+]
+
+
+def copied(folder: Path) -> Path:
+    """Copy what is in the work tree of the template."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def put_in(fault: Fault, template: Path) -> None:
+    path = template / fault.path
+    text = path.read_text(encoding="utf-8")
+    if text.count(fault.old) < 1 or fault.old == fault.new:
+        raise SystemExit(f"{fault.name}: {fault.path} has no {fault.old!r}; say anew what the fault is")
+    path.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
+
+
+def caught(tests: str, answers: dict[str, str], template: Path, folder: Path, environment: dict[str, str]) -> str:
+    """Run tests against a template; return what failed first, or nothing where all passed."""
+    home = folder / "home"
+    home.mkdir()
+    environment = {**environment, "HOME": str(home), "USERPROFILE": str(home), "TMPDIR": str(folder)}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-rfE",
+        "--color=no",
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "ignore",
+    ]
+    where = template
+    if not tests.startswith("/"):
+        given = [f"{prompt}={answer}" for prompt, answer in answers.items()]
+        bake = [sys.executable, "-m", "cookiecutter", "--no-input", "-o", str(folder / "baked"), str(template), *given]
+        done = subprocess.run(bake, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            return f"no project: {(done.stderr or done.stdout).strip().splitlines()[-1]}"
+        (where,) = (folder / "baked").iterdir()
+        environment["PYTHONPATH"] = str(where / "src")
+    names = [name.removeprefix("/tests/") for name in tests.split()]
+    names = [f"tests/{name}" for name in names if (where / "tests" / name).exists()]
+    try:
+        done = subprocess.run(
+            [*command, *names], cwd=where, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"no end within {TIMEOUT:.0f} s"
+    if done.returncode == 0:
+        return ""
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return lines[0] if lines else f"pytest exited with {done.returncode}: {done.stdout[-200:]}"
+
+
+@contextmanager
+def prefect_server(folder: Path) -> Iterator[dict[str, str]]:
+    """Yield an environment for tests, with a Prefect server that they share."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from conftest import answers, free_port, stop
+
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PREFECT_"))}
+    environment = {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PREFECT_HOME": str(folder / "prefect")}
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--no-services", "--no-ui", "--port", str(port)]
+    memory = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:"}
+    server = subprocess.Popen(command, env=environment | memory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 180
+        while not answers(url):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit("the Prefect server did not start")
+            time.sleep(0.2)
+        yield environment | {"PREFECT_API_URL": url}
+    finally:
+        stop(server)
+
+
+def main(words: list[str]) -> int:
+    faults = [fault for fault in FAULTS if not words or any(word in fault.name for word in words)]
+    runs = {(fault.tests, *sorted(fault.answers.items())): fault for fault in faults}
+    with (
+        tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True) as root,
+        prefect_server(Path(root)) as environment,
+        ThreadPoolExecutor(2) as pool,
+    ):
+
+        def without(number: int, fault: Fault) -> str:
+            folder = Path(root) / f"without-{number}"
+            return caught(fault.tests, fault.answers, copied(folder / "template"), folder, environment)
+
+        def with_it(number: int, fault: Fault) -> str:
+            folder = Path(root) / f"with-{number}"
+            put_in(fault, copied(folder / "template"))
+            found = caught(fault.tests, fault.answers, folder / "template", folder, environment)
+            shutil.rmtree(folder, ignore_errors=True)
+            print(f"{'caught' if found else 'MISSED'}  {fault.name}: {found}", flush=True)
+            return found
+
+        sound = list(pool.map(without, range(len(runs)), runs.values()))
+        for fault, failure in zip(runs.values(), sound, strict=True):
+            if failure:
+                print(f"without a fault, {fault.tests} fails: {failure}")
+        found = list(pool.map(with_it, range(len(faults)), faults))
+    score = sum(map(bool, found))
+    print(
+        f"{score} of {len(faults)} faults were caught; {len(runs)} runs without a fault, {sum(map(bool, sound))} failed"
+    )
+    return 0 if score == len(faults) and not any(sound) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
