@@ -9,7 +9,7 @@ from sqlalchemy import text
 from {{ cookiecutter.package_name }}.settings import settings
 from {{ cookiecutter.package_name }}.upsert import database
 
-# DuckDB loads pandas, where it is installed, at a process's first statement: rather here, once for those that are forked.
+# DuckDB loads pandas, where it is installed, with a process's first statement: once here for those that are forked.
 if importlib.util.find_spec("pandas"):
     importlib.import_module("pandas")
 

@@ -7,6 +7,7 @@ try the project out.
 
 import atexit
 import hashlib
+import json
 import os
 import subprocess
 import warnings
@@ -50,12 +51,27 @@ def serve(folder: Path) -> URL:
         UnavailableError: it does not start.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _forget_the_dead(folder / ".handle_pids.json")
     try:
         server = get_server(folder, cleanup_mode="stop")
     except (OSError, subprocess.SubprocessError) as error:
         raise UnavailableError(f"no PostgreSQL: {error}") from error
     _watch(server)
     return make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+
+
+def _forget_the_dead(users: Path) -> None:
+    # A server ends with its last user, for which it takes those that were killed too.
+    if users.exists():
+        users.write_text(json.dumps([user for user in json.loads(users.read_text()) if _is_alive(user)]))
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def crash(folder: Path) -> None:

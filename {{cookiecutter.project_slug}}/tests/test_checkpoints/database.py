@@ -199,19 +199,19 @@ def test_remaining_keeps_the_order_and_notes_the_total() -> None:
     assert checkpoint.remaining(iter("cacb")) == ["c", "a", "b"]
     with checkpoint.step("a"):
         pass
-    assert checkpoint.remaining("cab") == ["c", "b"]
+    assert checkpoint.remaining(["c", "a", "b"]) == ["c", "b"]
     assert status() == [JobStatus("job", 1, 3)]
-    assert checkpoint.remaining("cad") == ["c", "d"], "a new plan"
+    assert checkpoint.remaining(["c", "a", "d"]) == ["c", "d"], "a new plan"
     assert status() == [JobStatus("job", 1, 3)]
 
 
 def test_reset_forgets_the_job_and_the_results_of_its_tasks() -> None:
     create(database())
     checkpoint = Checkpoint("job")
-    checkpoint.remaining("a")
+    checkpoint.remaining(["a"])
     with checkpoint.step("a"):
         pass
     before = epoch(database())
     checkpoint.reset()
-    assert checkpoint.remaining("a") == ["a"]
+    assert checkpoint.remaining(["a"]) == ["a"]
     assert epoch(database()) != before

@@ -1,6 +1,7 @@
 """The journal: what a crash cuts short, what is damaged, a full disk, and others who work on it meanwhile."""
 
 import errno
+import json
 import multiprocessing
 import os
 import resource
@@ -9,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -109,6 +111,27 @@ def test_damage_before_whole_lines_is_said_and_compacting_leaves_it_out() -> Non
         pass
     Checkpoint("job").compact()
     assert Checkpoint("job").remaining(KEYS) == ["step-3"]
+
+
+@pytest.mark.parametrize("content", [b"hello\n" * 3, b"a,b\r\n" * 5])
+def test_file_that_is_no_journal_is_said(content: bytes) -> None:
+    marked(Checkpoint("job"), KEYS)
+    journal().write_bytes(content)
+    anew()
+    for _ in range(2):
+        with pytest.raises(JournalError, match="is not a journal, or all of it is damaged"):
+            Checkpoint("job").done()
+
+
+@pytest.mark.parametrize("record", [("version", 2), ("undone", "a", "b"), ("job",), 7, {"a": 1}])
+def test_line_that_is_not_known_is_said(record: Any) -> None:
+    marked(Checkpoint("job"), KEYS)
+    body = json.dumps(record).encode()
+    with journal().open("ab") as file:
+        file.write(b"%08x %b\n" % (crc32(body), body))
+    anew()
+    with pytest.raises(JournalError, match="lines that"):
+        Checkpoint("job").done()
 
 
 def test_without_checksums_damage_would_pass_unseen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def test_store_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(marks, "write", fail)
         with pytest.raises(StoreError), checkpoint.step("a"):
             pass
-    assert checkpoint.remaining("a") == ["a"]
+    assert checkpoint.remaining(["a"]) == ["a"]
 
 
 def test_names_are_found_beyond_a_page() -> None:

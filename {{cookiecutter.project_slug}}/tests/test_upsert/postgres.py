@@ -1,5 +1,6 @@
 """The upsert on PostgreSQL: what is this database's own."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +21,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from {{ cookiecutter.package_name }} import rows as rows_module
@@ -75,6 +76,8 @@ def test_what_only_postgresql_keeps(kind: Any, value: Any) -> None:
         (Integer(), 2**31, "does not fit an integer of 32 bits"),
         (SmallInteger(), -(2**15) - 1, "does not fit an integer of 16 bits"),
         (REAL(), 0.1, "declare the column as Double"),
+        (JSONB(), {"a": [1e23]}, "comes back from jsonb as another one"),
+        (TIMESTAMP(precision=0), datetime(2013, 1, 1), "without a precision"),
     ],
 )
 def test_what_postgresql_would_refuse_or_change_is_refused(kind: Any, value: Any, message: str) -> None:

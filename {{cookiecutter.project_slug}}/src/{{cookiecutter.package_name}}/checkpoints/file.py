@@ -300,6 +300,10 @@ class _Journal:
                     " steps done again"
                 )
             if not bodies:
+                if not self.lines and _read(descriptor, 0).count(b"\n") > 2:
+                    raise JournalError(
+                        f"{self.path} is not a journal, or all of it is damaged: remove it, or put it back"
+                    )
                 break
             self._learn(bodies)
             self.size += length
@@ -322,7 +326,13 @@ class _Journal:
 
     def _records(self, bodies: list[bytes]) -> list[Any]:
         # At once, which is several times faster than one by one.
-        records: list[Any] = json.loads(b"[%b]" % b",".join(bodies))
+        try:
+            records: list[Any] = json.loads(b"[%b]" % b",".join(bodies))
+            unknown = {kind for kind, _, *_ in records} - {"job", "total", "done"}
+        except (TypeError, ValueError) as error:
+            raise JournalError(f"{self.path} has lines that are not of a journal: remove it, or put it back") from error
+        if unknown:
+            raise JournalError(f"{self.path} has lines that this version does not know: {unknown.pop()!r}")
         if self.job and (names := {record[1] for record in records if record[0] == "job"} - {self.job}):
             raise JournalError(
                 f"{self.path} is not the journal of job {self.job!r} but of {names.pop()!r}: it was renamed or copied;"

@@ -20,6 +20,7 @@ from typing import Any
 
 from . import marks
 from .parts import part
+from .probe import StoreError
 from .steps import JobStatus, checked, once
 
 __all__ = ["Checkpoint", "JobStatus", "status"]
@@ -98,7 +99,10 @@ class Checkpoint:
         if not name.startswith("_x"):
             return re.sub(rb"_([0-9a-f]{2})", lambda code: bytes.fromhex(code[1].decode()), name.encode()).decode()
         content = marks.read(f"{part(self.job)}/{name}")
-        step: str | None = None if content is None else json.loads(content)["step"]
+        try:
+            step: str | None = None if content is None else json.loads(content)["step"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"mark {name} of job {self.job!r} is damaged; remove it, to do its step again") from error
         return step
 
 

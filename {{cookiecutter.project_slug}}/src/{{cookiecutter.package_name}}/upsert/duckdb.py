@@ -97,7 +97,8 @@ def upsert(
         newer: a column, such as a version or a time of change; a row is updated only where this one's is greater.
 
     Returns:
-        The number of rows inserted, updated and left unchanged.
+        The number of rows inserted, updated and left unchanged. A key that stands again so far down that it is not in
+        memory at the same time is counted again.
 
     Raises:
         ValueError: the table has no such key; a row has other columns than the first one, or a column that the table
@@ -105,6 +106,9 @@ def upsert(
             no savepoints, so where an earlier batch was written the whole transaction is rolled back.
     """
     report = UpsertReport()
+    if not connection.in_transaction():
+        # What is registered below is part of a transaction, and must not outlive one that is rolled back.
+        connection.begin()
     try:
         checked = batches(table, rows, key, newer, dialect=connection.dialect, check=_unfit, size=BATCH, ordered=False)
         for shape, columns in checked:
@@ -150,6 +154,8 @@ def _array(kind: TypeEngine[Any], values: Sequence[Any]) -> Any:
             values = [None if value is None else json_text(value) for value in values]
         case Uuid():
             values = [None if value is None else str(value) for value in values]
+        case Float() if int in {*map(type, values)}:
+            values = [None if value is None else float(value) for value in values]
         case Numeric() if not isinstance(kind, Float):
             values = [None if value is None else Decimal(value) for value in values]
             return pa.array(values, pa.decimal128(kind.precision, kind.scale or 0))

@@ -4,9 +4,11 @@ An upsert may be repeated without harm, and a repeat changes nothing. That each 
 what surrounds it to promise.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from decimal import Decimal
 from functools import cache, lru_cache
 from itertools import chain, islice
 from math import isfinite
@@ -25,6 +27,7 @@ from sqlalchemy import (
     Float,
     Integer,
     LargeBinary,
+    Numeric,
     String,
     Table,
     Text,
@@ -107,7 +110,8 @@ def upsert(
         newer: a column, such as a version or a time of change; a row is updated only where this one's is greater.
 
     Returns:
-        The number of rows inserted, updated and left unchanged.
+        The number of rows inserted, updated and left unchanged. A key that stands again so far down that it is not in
+        memory at the same time is counted again.
 
     Raises:
         ValueError: the table has no such key; a row has other columns than the first one, or a column that the table
@@ -120,7 +124,8 @@ def upsert(
     # So that nothing is written where a later batch is refused.
     with connection.begin_nested() if several else nullcontext():
         if several:
-            name = connection.dialect.identifier_preparer.format_table(table)
+            # `text` doubles each %, as this has done already, and takes a colon for a parameter's.
+            name = connection.dialect.identifier_preparer.format_table(table).replace("%%", "%").replace(":", r"\:")
             connection.execute(text(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE"))
         for shape, columns in chain(first, checked):
             report += _write(connection, shape, columns)
@@ -164,6 +169,9 @@ def _encoded(kind: TypeEngine[Any], values: Sequence[Any]) -> Sequence[Any]:
         case Float() if not all(map(isfinite, filter(None, values))):
             # JSON has no word for NaN and infinity.
             return [None if value is None else str(value) for value in values]
+        case Numeric() if int in {*map(type, values)}:
+            # orjson takes integers of 64 bits.
+            return [str(value) if isinstance(value, int) else value for value in values]
     return values
 
 
@@ -190,4 +198,12 @@ def _unfit(_: Column[Any], kind: TypeEngine[Any], values: Sequence[Any]) -> str 
             return "PostgreSQL keeps no character \\x00 in text"
         case JSON() if any(_NUL.search(json_text(value)) for value in values):
             return "PostgreSQL keeps no character \\x00 in JSON"
+        case JSONB():
+            renumbered = [value for value in values if _renumbered(value)]
+            return f"a number in {renumbered[0]!r} comes back from jsonb as another one" if renumbered else None
     return None
+
+
+def _renumbered(value: Any) -> bool:
+    # jsonb keeps decimal numbers, and writes them without an exponent: 1e23 comes back as an integer.
+    return bool(json.loads(json_text(value), parse_float=lambda text: json.loads(f"{Decimal(text):f}")) != value)

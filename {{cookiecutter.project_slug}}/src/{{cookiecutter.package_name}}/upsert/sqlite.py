@@ -6,7 +6,7 @@ what surrounds it to promise.
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any
@@ -117,7 +117,8 @@ def upsert(
         newer: a column, such as a version or a time of change; a row is updated only where this one's is greater.
 
     Returns:
-        The number of rows inserted, updated and left unchanged.
+        The number of rows inserted, updated and left unchanged. A key that stands again so far down that it is not in
+        memory at the same time is counted again.
 
     Raises:
         ValueError: the table has no such key; a row has other columns than the first one, or a column that the table
@@ -169,8 +170,6 @@ def _encoder(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Sequence[Any]
             return lambda values: [None if value is None else json_text(value) for value in values]
         case Boolean():
             return lambda values: [None if value is None else int(value) for value in values]
-        case DateTime(timezone=True):
-            return lambda values: _moments([None if value is None else value.astimezone(UTC) for value in values])
         case DateTime():
             return _moments
     return (lambda values: [process(value) for value in values]) if process else None
@@ -196,6 +195,8 @@ def _unfit(column: Column[Any], kind: TypeEngine[Any], values: Sequence[Any]) ->
             return outside(values)
         case Float() if any(value != value for value in values):
             return "SQLite stores NaN as NULL"
+        case JSON() if reason := outside([value for value in values if type(value) is int]):
+            return f"{reason}, as SQLite keeps a number that is all of a JSON value"
     return None
 
 

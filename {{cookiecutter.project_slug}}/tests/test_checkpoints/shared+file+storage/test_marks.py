@@ -135,20 +135,20 @@ def test_remaining_keeps_the_order_and_notes_the_total() -> None:
     assert checkpoint.remaining(iter("cacb")) == ["c", "a", "b"]
     with checkpoint.step("a"):
         pass
-    assert checkpoint.remaining("cab") == ["c", "b"]
+    assert checkpoint.remaining(["c", "a", "b"]) == ["c", "b"]
     assert status() == [JobStatus("job", 1, 3)]
-    assert checkpoint.remaining("cad") == ["c", "d"], "a new plan"
+    assert checkpoint.remaining(["c", "a", "d"]) == ["c", "d"], "a new plan"
     assert status() == [JobStatus("job", 1, 3)]
 
 
 def test_reset_forgets_the_job() -> None:
     checkpoint = Checkpoint("job")
-    checkpoint.remaining("a")
+    checkpoint.remaining(["a"])
     with checkpoint.step("a"):
         pass
     assert checkpoint.reset()
     assert status() == []
-    assert checkpoint.remaining("a") == ["a"]
+    assert checkpoint.remaining(["a"]) == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Names of jobs and steps: what cannot be kept is refused."""
 
+from typing import Any
+
 import pytest
 
 from {{ cookiecutter.package_name }}.checkpoints import Checkpoint
@@ -17,6 +19,21 @@ def test_name_that_cannot_be_kept_is_refused(name: str) -> None:
         Checkpoint("job").remaining(["a", name])
     with pytest.raises(ValueError, match=f"step .*{BAD[name]}"), Checkpoint("job").step(name):
         pass
+
+
+@pytest.mark.parametrize("name", [None, 5, b"a", ("a",)])
+def test_name_that_is_no_text_is_refused(name: Any) -> None:
+    with pytest.raises(ValueError, match="the name of a job is text"):
+        Checkpoint(name)
+    with pytest.raises(ValueError, match="the name of a step is text"):
+        Checkpoint("job").remaining(["a", name])
+    with pytest.raises(ValueError, match="the name of a step is text"), Checkpoint("job").step(name):
+        pass
+
+
+def test_one_text_is_no_list_of_steps() -> None:
+    with pytest.raises(ValueError, match="not as one text: 'abc'"):
+        Checkpoint("job").remaining("abc")
 
 
 @pytest.mark.parametrize("name", ["a", "\U0001f600" * 200, " ", "../a", "line\nend"])

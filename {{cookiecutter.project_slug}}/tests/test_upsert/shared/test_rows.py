@@ -6,9 +6,11 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import (
+    CHAR,
     JSON,
     BigInteger,
     Boolean,
@@ -20,14 +22,17 @@ from sqlalchemy import (
     Enum,
     Index,
     Integer,
+    Interval,
     LargeBinary,
     MetaData,
     Numeric,
+    PickleType,
     String,
     Table,
     Text,
     UniqueConstraint,
     Uuid,
+    func,
     select,
 )
 
@@ -169,10 +174,55 @@ def test_times_come_back_in_utc(connection: Connection) -> None:
     assert upsert(connection, things, [row("a", at=local.astimezone(UTC))]).unchanged == 1
 
 
+BERLIN = ZoneInfo("Europe/Berlin")
+FIRST = datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN)
+"""Summer time, 00:30 in UTC; an hour later it is 02:30 again."""
+SECOND = FIRST.replace(fold=1)
+
+moments = Table(
+    "moments",
+    MetaData(),
+    Column("at", UtcDateTime, primary_key=True),
+    Column("changed", UtcDateTime),
+    Column("n", Integer),
+)
+
+
+def test_the_hour_that_comes_twice_in_autumn_is_two_keys(connection: Connection) -> None:
+    moments.create(connection)
+    assert upsert(connection, moments, [{"at": FIRST, "n": 1}, {"at": SECOND, "n": 2}]) == UpsertReport(2, 0, 0)
+    same = [{"at": SECOND, "n": 3}, {"at": SECOND.astimezone(UTC), "n": 4}]
+    assert upsert(connection, moments, same) == UpsertReport(0, 1, 0)
+    found = connection.execute(select(moments.c.at, moments.c.n).order_by(moments.c.at)).tuples().all()
+    assert found == [(datetime(2026, 10, 25, 0, 30, tzinfo=UTC), 1), (datetime(2026, 10, 25, 1, 30, tzinfo=UTC), 4)]
+
+
+def test_the_newer_hour_of_the_two_in_autumn_wins(connection: Connection) -> None:
+    moments.create(connection)
+    rows = [{"at": FIRST, "changed": SECOND, "n": 2}, {"at": FIRST, "changed": FIRST, "n": 1}]
+    upsert(connection, moments, rows, newer="changed")
+    assert connection.scalar(select(moments.c.n)) == 2
+
+
+class Stamp(datetime):
+    """A moment as pandas has it."""
+
+    nanosecond = 1
+
+
+class NoTime(datetime):
+    """A moment that is none, as NaT of pandas."""
+
+    __hash__ = datetime.__hash__
+
+    def __ne__(self, other: object) -> bool:
+        return True
+
+
 VALUES: dict[str, list[Any]] = {
     "flag": [True, False],
     "number": [0, -(2**63), 2**63 - 1],
-    "double": [0.1, -1e308, 5e-324, float("inf"), 3],
+    "double": [0.1, -1e308, 5e-324, float("inf"), 3, 2**70],
     "exact": [Decimal("1.1"), Decimal("-99999999999999.9999"), Decimal(0), 7, Decimal("1E+3")],
     "short": ["", "fünf!", "'\"\\;"],
     "text": ["line\nend\ttab\r\x01", "\\n \\x41 {} , NULL null", "😀 Ünïcode ' \" %s :name ?", "x" * 100_000],
@@ -182,6 +232,8 @@ VALUES: dict[str, list[Any]] = {
     "moment": [
         datetime(2013, 1, 1, 23, 59, 59, 999999, UTC),
         datetime(2013, 6, 1, tzinfo=timezone(timedelta(hours=-5))),
+        # Local time, 53 minutes and 28 seconds from UTC.
+        datetime(1800, 1, 1, tzinfo=BERLIN),
     ],
     "uuid": [UUID(int=0), UUID("12345678-1234-5678-1234-567812345678")],
     "json": [{"b": [1, 2.5, None, True], "a": {"ü": '"\n\\'}}, [], "text", 0, True, {"big": 10**20, "small": 1e-9}],
@@ -205,8 +257,19 @@ def test_values_come_back_as_they_went_in_and_are_unchanged_the_second_time(conn
 
 REFUSED: dict[str, list[tuple[Any, str]]] = {
     "flag": [(1, "int where bool"), ("yes", "str where bool")],
-    "number": [(2**63, "does not fit an integer of 64 bits"), (1.5, "float where int"), ("1", "str where int")],
-    "double": [("1.5", "str where float"), (2**53 + 1, "not exact"), (Decimal(1), "Decimal where float")],
+    "number": [
+        (2**63, "does not fit an integer of 64 bits"),
+        (1.5, "float where int"),
+        ("1", "str where int"),
+        (True, "True is bool"),
+    ],
+    "double": [
+        ("1.5", "str where float"),
+        (2**53 + 1, "not exact"),
+        (Decimal(1), "Decimal where float"),
+        (False, "bool where"),
+        (10**400, "too large"),
+    ],
     "exact": [
         (Decimal("0.00001"), "does not fit"),
         (Decimal(10**14), "does not fit"),
@@ -217,9 +280,22 @@ REFUSED: dict[str, list[tuple[Any, str]]] = {
     "short": [("sechs!", "has 6 characters; 5 fit"), (b"a", "bytes where str")],
     "text": [("\ud800", "half a character"), (1, "int where str")],
     "bytes": [("text", "str where bytes")],
-    "day": [(datetime(2013, 1, 1), "datetime where date"), ("2013-01-01", "str where date")],
-    "local": [(datetime(2013, 1, 1, tzinfo=UTC), "has a time zone"), (date(2013, 1, 1), "date where datetime")],
-    "moment": [(datetime(2013, 1, 1), "has no time zone"), ("2013-01-01", "str where datetime")],
+    "day": [
+        (datetime(2013, 1, 1), "datetime where date"),
+        ("2013-01-01", "str where date"),
+        (Stamp(2013, 1, 1), "Stamp where date"),
+    ],
+    "local": [
+        (Stamp(2013, 1, 1), "nanoseconds"),
+        (NoTime(2013, 1, 1), "is no moment"),
+        (datetime(2013, 1, 1, tzinfo=UTC), "has a time zone"),
+        (date(2013, 1, 1), "date where datetime"),
+    ],
+    "moment": [
+        (datetime(2013, 1, 1), "has no time zone"),
+        ("2013-01-01", "str where datetime"),
+        (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))), "out of range"),
+    ],
     "uuid": [("12345678-1234-5678-1234-567812345678", "str where UUID")],
     "json": [
         (float("nan"), "is not JSON"),
@@ -227,6 +303,7 @@ REFUSED: dict[str, list[tuple[Any, str]]] = {
         ({1: 2}, "would come back"),
         ((1, 2), "would come back"),
         ({"a": {1, 2}}, "is not JSON"),
+        ({"\ud800": 1}, "is not JSON"),
     ],
     "must": [(None, "NOT NULL")],
 }
@@ -271,10 +348,66 @@ def test_wrong_row_of_a_later_batch_leaves_nothing_of_the_earlier_ones() -> None
         assert stored(connection) == {}
 
 
-def test_types_that_are_not_known_are_refused_by_name(connection: Connection) -> None:
-    odd = Table("odd", MetaData(), Column("id", Integer, primary_key=True), Column("c", Enum("a", "b")))
-    with pytest.raises(ValueError, match=r"column c of table odd: the type Enum.* is not one that an upsert knows"):
-        upsert(connection, odd, [{"id": 1, "c": "a"}])
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(Enum("a", "b"), "a"), (CHAR(5), "a"), (Uuid(as_uuid=False), "a"), (Interval(), timedelta(1)), (PickleType(), 1)],
+    ids=repr,
+)
+def test_types_that_are_not_known_are_refused_by_name(connection: Connection, kind: Any, value: Any) -> None:
+    odd = Table("odd", MetaData(), Column("id", Integer, primary_key=True), Column("c", kind))
+    with pytest.raises(ValueError, match=r"column c of table odd: the type .* is not one that an upsert knows"):
+        upsert(connection, odd, [{"id": 1, "c": value}])
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (Column("c", Integer, nullable=False), "lack the column c, which is NOT NULL"),
+        (Column("c", Integer, default=7), "lack the column c, whose default is Python's"),
+        (Column("C", Integer, key="c"), "another key than its name"),
+    ],
+)
+def test_columns_that_a_new_row_cannot_do_without_are_wanted(
+    connection: Connection, column: Column[Any], message: str
+) -> None:
+    odd = Table("odd", MetaData(), Column("id", Integer, primary_key=True), column)
+    with pytest.raises(ValueError, match=message):
+        upsert(connection, odd, [{"id": 1}])
+
+
+def test_columns_with_a_default_of_the_database_may_be_left_out(connection: Connection) -> None:
+    odd = Table(
+        "odd",
+        MetaData(),
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("c", Integer, nullable=False, server_default="7"),
+    )
+    odd.create(connection)
+    upsert(connection, odd, [{"id": 1}])
+    assert connection.execute(select(odd)).one() == (1, 7)
+
+
+@pytest.mark.parametrize("name", ["100%", "%(x)s", ":x", "a:b"])
+@pytest.mark.parametrize("count", [1, BATCH + 1])
+def test_names_of_tables_may_hold_what_drivers_read(connection: Connection, name: str, count: int) -> None:
+    table = Table(name, MetaData(), Column("id", Integer, primary_key=True, autoincrement=False))
+    table.create(connection)
+    assert upsert(connection, table, ({"id": n} for n in range(count))).inserted == count
+
+
+def test_a_table_with_the_name_of_what_arrives_is_refused(connection: Connection) -> None:
+    with pytest.raises(ValueError, match="is called `excluded`"):
+        upsert(connection, Table("excluded", MetaData(), Column("id", Integer, primary_key=True)), [{"id": 1}])
+
+
+def test_a_transaction_that_is_not_committed_leaves_nothing_behind() -> None:
+    with database().begin() as first:
+        things.create(first)
+    for _ in range(2):
+        with database().connect() as other:
+            assert upsert(other, things, [row("a")]).inserted == 1
+    with database().begin() as other:
+        assert upsert(other, things, [row("a")]).inserted == 1
 
 
 @pytest.mark.parametrize("column", [Column("id", JSON, primary_key=True), Column("id", Double, primary_key=True)])
@@ -292,6 +425,7 @@ def test_table_without_a_key_is_refused(connection: Connection) -> None:
 def test_key_may_be_another_unique_constraint(connection: Connection) -> None:
     upsert(connection, versions, [{"id": "1", "code": "a", "value": "old"}])
     assert upsert(connection, versions, [{"id": "1", "code": "a", "value": "new"}], key=["code"]).updated == 1
+    assert upsert(connection, versions, [{"id": "1", "code": "a", "value": "new"}], key="code").unchanged == 1
     assert connection.execute(select(versions.c.id, versions.c.value)).one() == ("1", "new")
 
 
@@ -308,6 +442,20 @@ def test_key_may_be_another_unique_constraint(connection: Connection) -> None:
 def test_wrong_key_or_version_is_refused(connection: Connection, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         upsert(connection, versions, [{"id": "1", "code": "a", "version": 1, "value": "x"}], **options)
+
+
+@pytest.mark.parametrize("where", ["c", "lower(c)", "c, where"])
+def test_unique_index_of_some_rows_or_of_an_expression_is_no_key(connection: Connection, where: str) -> None:
+    key = Column("id", Integer, primary_key=True, autoincrement=False)
+    odd = Table("odd", MetaData(), key, Column("c", String))
+    some: dict[str, Any] = {f"{connection.dialect.name}_where": odd.c.c != "x"} if where == "c, where" else {}
+    Index("odd_c", func.lower(odd.c.c) if where == "lower(c)" else odd.c.c, unique=True, **some)
+    if where == "c":
+        odd.create(connection)
+        assert upsert(connection, odd, [{"id": 1, "c": "a"}], key="c").inserted == 1
+    else:
+        with pytest.raises(ValueError, match="no unique constraint on c"):
+            upsert(connection, odd, [{"id": 1, "c": "a"}], key="c")
 
 
 def version(number: int | None, value: str, name: str = "a") -> Row:

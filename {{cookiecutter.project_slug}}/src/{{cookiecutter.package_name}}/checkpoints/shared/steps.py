@@ -24,8 +24,10 @@ def checked(name: str, what: str) -> str:
 
     Raises:
         ValueError: it is empty, longer than 200 characters, or holds what no database and no file takes: a zero byte
-            or half of a character (a lone surrogate).
+            or half of a character (a lone surrogate); or it is no text.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"the name of a {what} is text, and not {name!r}")
     if not name:
         raise ValueError(f"a {what} has an empty name; give it one of 1 to {LONGEST} characters")
     if len(name) > LONGEST:
@@ -48,10 +50,14 @@ def once(keys: Iterable[str]) -> dict[str, None]:
     Raises:
         ValueError: one of them cannot; see `checked`.
     """
+    if isinstance(keys, str):
+        raise ValueError(f"steps are given as a list, and not as one text: {keys!r}")
     names = dict.fromkeys(keys)
     # All at once where nothing is in doubt, for a million of them take a second one by one.
-    whole = "".join(names)
-    if not whole.isascii() or "\x00" in whole or not all(0 < length <= LONGEST for length in {*map(len, names)}):
-        for name in names:
-            checked(name, "step")
+    if {*map(type, names)} == {str}:
+        whole = "".join(names)
+        if whole.isascii() and "\x00" not in whole and all(0 < length <= LONGEST for length in {*map(len, names)}):
+            return names
+    for name in names:
+        checked(name, "step")
     return names

@@ -7,7 +7,7 @@ time zone or store NULL.
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
 from itertools import islice
@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    CHAR,
     JSON,
     BigInteger,
     Boolean,
@@ -142,16 +143,16 @@ def batches(
 def _shape(
     table: Table, names: tuple[str, ...], key: Iterable[str] | None, newer: str | None, dialect: Dialect
 ) -> Shape:
-    key = tuple(column.name for column in table.primary_key) if key is None else tuple(key)
+    if table.name == "excluded" or any(column.key != column.name for column in table.columns):
+        raise ValueError(f"table {table.name} is called `excluded`, or has a column with another key than its name")
+    if key is None:
+        key = [column.name for column in table.primary_key]
+    key = (key,) if isinstance(key, str) else tuple(map(str, key))
     if not key:
         raise ValueError(f"table {table.name} has no primary key to tell rows apart; give a unique one as key=")
-    unique = [
-        {column.name for column in constraint.columns}
-        for constraint in (*table.constraints, *table.indexes)
-        if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint)
-        or (isinstance(constraint, Index) and constraint.unique)
-    ]
-    if set(key) not in unique:
+    constraints = [part for part in table.constraints if isinstance(part, PrimaryKeyConstraint | UniqueConstraint)]
+    indexes = [index for index in table.indexes if index.unique and _whole(index)]
+    if set(key) not in ({column.name for column in part.columns} for part in (*constraints, *indexes)):
         raise ValueError(
             f"table {table.name} has no unique constraint on {', '.join(key)}, by which rows are told apart"
         )
@@ -159,11 +160,28 @@ def _shape(
         raise ValueError(f"table {table.name} has no column {', '.join(unknown)}")
     if missing := sorted({*key, *([newer] if newer else [])} - {*names}):
         raise ValueError(f"rows for table {table.name} lack the column {', '.join(missing)}")
+    for column in table.columns:
+        if column.name not in names and (lack := _lack(column)):
+            raise ValueError(f"rows for table {table.name} lack the column {column.name}, {lack}")
     if newer in key:
         raise ValueError(f"newer={newer!r} is a column of the key: it never differs")
     kinds = (table.c[name].type for name in names)
     stored = (kind.load_dialect_impl(dialect) if isinstance(kind, TypeDecorator) else kind for kind in kinds)
     return Shape(table, names, key, newer, tuple(stored))
+
+
+def _whole(index: Index) -> bool:
+    """Whether an index is of all rows, and of columns alone."""
+    partial = any(option.endswith("_where") for option in index.dialect_kwargs)
+    return not partial and all(isinstance(part, Column) for part in index.expressions)
+
+
+def _lack(column: Column[Any]) -> str | None:
+    """Why a new row cannot do without a column, or None where the database has a value for it."""
+    if column.default is not None:
+        return "whose default is Python's; an upsert knows those of the database (server_default)"
+    given = column.nullable or column.server_default is not None or column is column.table.autoincrement_column
+    return None if given else "which is NOT NULL and has no default"
 
 
 def _columns(shape: Shape, batch: Sequence[Mapping[str, Any]], first: int) -> Columns:
@@ -187,13 +205,12 @@ def _checked(
     def refuse(reason: str) -> ValueError:
         return ValueError(f"column {column.name} of table {shape.table.name}: {reason}")
 
-    # A moment is one whatever its zone, and is brought to UTC where the database keeps none.
     if isinstance(column.type, TypeDecorator) and not isinstance(column.type, UtcDateTime):
         convert = column.type.process_bind_param
         try:
             values = [convert(value, dialect) for value in values]
-        except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
-            raise refuse(str(error)) from error
+        except (ArithmeticError, AttributeError, NotImplementedError, TypeError, ValueError) as error:
+            raise refuse(str(error) or f"the type {column.type!r} is not one that an upsert knows") from error
     present: Sequence[Any] = values
     if None in values:
         if column.name in shape.key:
@@ -205,7 +222,10 @@ def _checked(
         present = [value for value in values if value is not None]
     try:
         reason = _reason(kind, present, column.name in (*shape.key, shape.newer)) or check(column, kind, present)
-    except ValueError as error:
+        if not reason and isinstance(kind, DateTime) and kind.timezone:
+            # A moment is one whatever its zone; and Python takes the two of an autumn's hour that comes twice for one.
+            values = [None if value is None else value.astimezone(UTC) for value in values]
+    except (ArithmeticError, ValueError) as error:
         raise refuse(str(error)) from error
     if reason:
         raise refuse(reason)
@@ -215,10 +235,12 @@ def _checked(
 def _reason(kind: TypeEngine[Any], values: Sequence[Any], compared: bool) -> str | None:
     """Why no database may take these values for a column of this type."""
     rule = next((rule for known, rule in _RULES.items() if isinstance(kind, known)), None)
-    if rule is None or isinstance(kind, Enum):
+    if rule is None or isinstance(kind, CHAR | Enum) or not getattr(kind, "as_uuid", True):
         return f"the type {kind!r} is not one that an upsert knows: {', '.join(known.__name__ for known in _RULES)}"
-    if other := next((found for found in set(map(type, values)) if not rule.takes(found)), None):
-        return f"{other.__name__} where {' or '.join(taken.__name__ for taken in rule.types)} is wanted"
+    if not all(map(rule.takes, {*map(type, values)})):
+        other = next(value for value in values if not rule.takes(type(value)))
+        wanted = " or ".join(taken.__name__ for taken in rule.types)
+        return f"{_shown(other)} is {type(other).__name__} where {wanted} is wanted"
     if compared and isinstance(kind, JSON):
         return "JSON cannot tell rows apart, nor which one is newer"
     if compared and any(map(ne, values, values)):
@@ -232,8 +254,14 @@ class _Rule:
     reason: Callable[[Any, Sequence[Any]], str | None] = lambda *_: None
 
     def takes(self, found: type) -> bool:
-        # A datetime is a date, which would lose its time of day.
-        return issubclass(found, self.types) and not (found is datetime and self.types == (date,))
+        # A datetime is a date, which would lose its time of day, and a bool is an int.
+        other = (datetime if self.types == (date,) else (), bool if int in self.types else ())
+        return issubclass(found, self.types) and not issubclass(found, other)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def _text(kind: String, values: Sequence[str]) -> str | None:
@@ -249,6 +277,14 @@ def _text(kind: String, values: Sequence[str]) -> str | None:
 
 
 def _moment(kind: DateTime, values: Sequence[datetime]) -> str | None:
+    if (precision := getattr(kind, "precision", None)) not in (None, 6):
+        return f"a moment is kept to {precision} digits of a second; declare the column without a precision"
+    if {*map(type, values)} - {datetime}:
+        for value in values:
+            # As pandas has them.
+            nanoseconds: int = getattr(value, "nanosecond", 0)
+            if value != value or nanoseconds:
+                return f"{value!r} is no moment, or has nanoseconds, which are not kept"
     if {value.tzinfo is None for value in values} <= {not kind.timezone}:
         return None
     wrong = next(value for value in values if (value.tzinfo is None) == kind.timezone)
@@ -284,14 +320,16 @@ def in_units(value: Decimal, precision: int, scale: int) -> int:
 def _double(_: Float[Any], values: Sequence[float]) -> str | None:
     if {*map(type, values)} <= {float}:
         return None
-    rounded = [value for value in values if type(value) is not float and value != float(value)]
+    rounded = [value for value in values if isinstance(value, int) and value != float(value)]
     return f"{rounded[0]} is not exact as a floating-point number" if rounded else None
 
 
 def _json(_: JSON, values: Sequence[Any]) -> str | None:
     for value in values:
         try:
-            if json.loads(json_text(value)) == value:
+            text = json_text(value)
+            text.encode()
+            if json.loads(text) == value:
                 continue
         except (TypeError, ValueError, RecursionError) as error:
             return f"{value!r} is not JSON: {error}"
