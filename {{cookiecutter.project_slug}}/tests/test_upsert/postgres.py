@@ -1,7 +1,13 @@
 """The upsert on PostgreSQL: what is this database's own."""
 
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,9 +33,10 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from {{ cookiecutter.package_name }} import rows as rows_module
 from {{ cookiecutter.package_name }} import upsert as upsert_module
 from {{ cookiecutter.package_name }}.rows import Columns, Shape
-from {{ cookiecutter.package_name }}.settings import settings
+from {{ cookiecutter.package_name }}.settings import PREFIX, settings
 from {{ cookiecutter.package_name }}.upsert import UpsertReport, database, upsert
 
+import sink
 from processes import FORKS
 
 
@@ -105,6 +112,29 @@ def test_wrong_url_is_said(url: str, message: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(settings.__dict__, "database_url", type(settings.database_url)(url))
     with pytest.raises(ArgumentError, match=message):
         database.__wrapped__()
+
+
+def test_a_server_ends_with_its_last_user_although_another_was_killed(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != sink.SETTING}
+    environment[f"{PREFIX}HOME"] = str(tmp_path)
+    lock = tmp_path / "postgres" / "postmaster.pid"
+
+    def beside(*command: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, sink.__file__, *command], env=environment, stdout=subprocess.DEVNULL)
+
+    def wait(done: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not done():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    killed = beside("sh", "-c", f"touch {tmp_path}/begun; sleep 60")
+    wait((tmp_path / "begun").exists)
+    killed.kill()
+    killed.wait()
+    wait(lambda: not lock.exists())
+    assert beside("true").wait() == 0
+    assert not lock.exists(), "a server is left over"
 
 
 def test_rows_of_several_batches_lock_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
