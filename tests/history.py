@@ -15,8 +15,7 @@ from variants import ROOT
 RELEASED: dict[str, dict[str, Any]] = json.loads(VERSIONS.read_text(encoding="utf-8"))
 """Of each version its commit, and what projects of it may have answered; the oldest first."""
 NAME, EMAIL = "Template Tests", "tests@example.com"
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+GIT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_SYSTEM": os.devnull,
     "GIT_AUTHOR_NAME": NAME,
@@ -24,6 +23,8 @@ ENVIRONMENT = {
     "GIT_COMMITTER_NAME": NAME,
     "GIT_COMMITTER_EMAIL": EMAIL,
 }
+"""Settings of git in the environment: none of whoever runs the tests."""
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | GIT
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:

@@ -5,27 +5,26 @@ A zip keeps no exec bits: no file of a project has one, so nothing is lost.
 
 import functools
 import json
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
-import cruft._cli
 import pytest
-from click import Command
-from click.testing import CliRunner
-from cookiecutter.cli import main as cookiecutter
 from history import git
-from typer.main import get_command
+from projects import Snapshot, cookiecutter, cruft, snapshot
 from variants import Answers, typed
 
-Snapshot = dict[str, tuple[str, bytes]]
 Make = Callable[..., Snapshot]
 Expected = Callable[[str], Snapshot]
 
 VARIANTS: dict[str, Answers] = {
     "defaults": {},
-    "nothing": {"upsert": "none", "checkpoint": "none", "cache_key": "none", "retry_policy": "none", "ci": "none"},
-    "servers": {"result_storage": "s3", "upsert": "postgres", "checkpoint": "storage", "license": "Proprietary"},
+    "others": {
+        "result_storage": "s3",
+        "upsert": "postgres",
+        "checkpoint": "none",
+        "license": "Proprietary",
+        "ci": "none",
+    },
     "awkward": {
         "project_name": 'O\'Neil & "Sons"',
         "description": "{{ 7*7 }} {% \\ # ünï 👩‍👩‍👧‍👦",
@@ -33,24 +32,6 @@ VARIANTS: dict[str, Answers] = {
     },
 }
 each_variant = pytest.mark.parametrize("variant", VARIANTS)
-
-
-def snapshot(project: Path) -> Snapshot:
-    """Return mode and content of each file and folder, but of what git and cruft keep there."""
-    paths = [path for path in sorted(project.rglob("*")) if path.relative_to(project).parts[0] != ".git"]
-    return {
-        path.relative_to(project).as_posix(): (
-            stat.filemode(path.lstat().st_mode),
-            b"" if path.is_dir() else path.read_bytes(),
-        )
-        for path in paths
-        if path != project / ".cruft.json"
-    }
-
-
-def call(command: Command, *arguments: object) -> None:
-    done = CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +49,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     def make(template: object, answers: Answers, *options: str) -> Snapshot:
         output = tmp_path_factory.mktemp("output")
         given = [f"{prompt}={answer}" for prompt, answer in typed(answers).items()]
-        call(cookiecutter, template, "--output-dir", output, *(options or ["--no-input", *given]))
+        cookiecutter(template, "--output-dir", output, *(options or ["--no-input", *given]))
         (project,) = output.iterdir()
         return snapshot(project)
 
@@ -103,8 +84,7 @@ def test_replay(make: Make, folder: Path, variant: str) -> None:
 @each_variant
 def test_cruft(expected: Expected, repository: Path, tmp_path: Path, variant: str) -> None:
     given = json.dumps(typed(VARIANTS[variant]))
-    options = ["--no-input", "--extra-context", given, "--output-dir", tmp_path]
-    call(get_command(cruft._cli.app), "create", repository, *options)
+    cruft("create", repository, "--no-input", "--extra-context", given, "--output-dir", tmp_path)
     (project,) = tmp_path.iterdir()
     assert json.loads((project / ".cruft.json").read_text())["commit"] == git(repository, "rev-parse", "HEAD").strip()
     assert snapshot(project) == expected(variant)
