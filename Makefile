@@ -1,6 +1,6 @@
 # What this template does, from a bare machine with python3 (3.11 or later, with venv), make and git.
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture lint format bench pins clean
+.PHONY: help demo test torture lint format bench pins release clean
 
 PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -54,6 +54,9 @@ bench: .bench/.ready ## measure, as ratios within one run, and draw docs/speed.s
 pins: $(filter .uv/%,$(UV)) ## raise the exact versions that the tests run with
 	@$(UV) pip compile --quiet --universal --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 		--group dev --python-version 3.11 --output-file requirements.txt
+
+release: ## give the changelog's entries the number VERSION=x.y.z, and note the version
+	@$(PYTHON) tools/release.py $(VERSION)
 
 clean: ## remove the environment, the demo and the caches
 	@rm -rf .venv .bench .uv .demo .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import history
 import pytest
 from pytest_cookies.plugin import Cookies, Result
 from variants import ROOT, Answers, typed
@@ -84,6 +85,12 @@ def baked(bake: Bake) -> Callable[[Answers], Path]:
         return projects[key]
 
     return baked
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template as a git repository with a commit and a tag for each version, and last the files as they are."""
+    return history.repository(tmp_path_factory.mktemp("repository") / "template.git")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, select
 
 from {{ cookiecutter.package_name }} import migrations
@@ -38,8 +39,9 @@ def test_a_new_column_comes_to_a_database_that_has_rows(tmp_path: Path) -> None:
         environment = os.environ | {"PYTHONPATH": str(project / "src")}
         subprocess.run([sys.executable, *arguments], cwd=project, env=environment, check=True, capture_output=True)
 
+    known = set((project / "migrations" / "versions").glob("*.py"))
     python("-m", "alembic", "revision", "--autogenerate", "-m", "more")
-    (script,) = (project / "migrations" / "versions").glob("*.py")
+    (script,) = set((project / "migrations" / "versions").glob("*.py")) - known
     assert "'more'" in script.read_text()
     python("-c", "from {{ cookiecutter.package_name }}.migrations import upgrade; upgrade(); upgrade()")
     assert columns() == ["epoch", "more"]
@@ -50,8 +52,9 @@ def test_a_new_column_comes_to_a_database_that_has_rows(tmp_path: Path) -> None:
 def test_a_new_database_is_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
     monkeypatch.setattr(migrations, "FOLDER", folder)
-    (folder / "versions" / "1_break.py").write_text(
-        "revision = '1'\ndown_revision = None\n\n\ndef upgrade():\n    raise AssertionError\n"
+    last = ScriptDirectory(str(folder)).get_current_head()
+    (folder / "versions" / "break.py").write_text(
+        f"revision = 'break'\ndown_revision = {last!r}\n\n\ndef upgrade():\n    raise AssertionError\n"
     )
     create(database())
     migrations.upgrade()

@@ -106,14 +106,14 @@ class Settings(BaseSettings):
     """The delay before each retry."""
 {%- endif %}
 {%- if cookiecutter.retry_policy != "none" %}
-    retry_jitter: float = Field(default=0.5, gt=0, le=1)
-    """By what part of itself a delay may be longer: 0.5 is up to one and a half times."""
     retry_after_max: timedelta = Field(default=timedelta(minutes=10), ge=timedelta(0))
     """The longest wait that a server may ask for with Retry-After; a task that is to wait longer fails."""
     flow_retries: int = Field(default=0, ge=0, le=50)
     """How often a failed flow is run again, whatever its error: for deployed runs that nobody watches."""
     flow_retry_delay: timedelta = Field(default=timedelta(minutes=1), ge=timedelta(0), le=timedelta(days=30))
     """The delay before that."""
+    retry_jitter: float = Field(default=0.5, gt=0, le=1)
+    """By what part of itself a delay may be longer: 0.5 is up to one and a half times."""
 {%- endif %}
 {%- if cookiecutter.upsert != "none" %}
     database_url: SecretStr = SecretStr("")
