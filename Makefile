@@ -1,6 +1,6 @@
 # What this template does, from a bare machine with python3 (3.11 or later, with venv), make and git.
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture lint format bench pins release clean
+.PHONY: help demo test torture mutants lint format bench pins release clean
 
 PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -30,6 +30,9 @@ test: .venv/.ready ## run all tests: the template's, and each variant's own
 
 torture: .venv/.ready ## kill workers KILLS=500 times on each database, and look what is lost or doubled
 	@KILLS=$(KILLS) $(BIN)/python tools/torture.py $(ARGS)
+
+mutants: .venv/.ready ## put small faults into the template, and see that the tests catch each
+	@$(BIN)/python tools/mutants.py $(ARGS)
 
 lint: .venv/.ready ## check the style of hooks, tests, tools and benchmarks
 	@$(BIN)/ruff check
