@@ -24,7 +24,7 @@ class Child:
     def __init__(self, script: Path, *arguments: str) -> None:
         self.output = script.with_name(f"{script.stem}-{random.getrandbits(64):x}.out")
         api = os.environ.get("PREFECT_API_URL")
-        self.process: BaseProcess = FORKS.Process(target=_run, args=(script, arguments, self.output, api))
+        self.process: BaseProcess = FORKS.Process(target=_run, args=(script, arguments, self.output, api), daemon=True)
         self.process.start()
 
     def kill(self) -> None:

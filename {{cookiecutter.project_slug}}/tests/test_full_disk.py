@@ -58,7 +58,7 @@ def write_rows(size: int) -> None:
 def run(target: Callable[[int], None], size: int) -> None:
     """Call a function in a process of its own, whose limit is its own too."""
     sink.release()
-    process = processes.Process(target=target, args=(size,))
+    process = processes.Process(target=target, args=(size,), daemon=True)
     process.start()
     process.join(100)
     assert process.exitcode == 0

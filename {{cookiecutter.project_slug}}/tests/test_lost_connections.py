@@ -4,7 +4,6 @@ import random
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from psycopg import connect
@@ -40,9 +39,9 @@ def work_on(url: str, keys: list[str]) -> None:
             time.sleep(0.05)
 
 
-def test_server_that_ends_at_once_and_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_that_ends_at_once_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [f"step-{n}" for n in range(800)]
-    folder = tmp_path / "postgres"
+    folder = sink.new_folder()
     try:
         url = sink.serve(folder).render_as_string(hide_password=False)
     except UnavailableError as error:
@@ -51,7 +50,7 @@ def test_server_that_ends_at_once_and_comes_back(tmp_path: Path, monkeypatch: py
         lead_to(url, patch)
         prepare(keys)
         sink.release()
-        workers = [FORKS.Process(target=work_on, args=(url, keys)) for _ in range(2)]
+        workers = [FORKS.Process(target=work_on, args=(url, keys), daemon=True) for _ in range(2)]
         for worker in workers:
             worker.start()
         times = 0

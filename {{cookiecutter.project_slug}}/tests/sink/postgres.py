@@ -74,6 +74,11 @@ def _is_alive(process: int) -> bool:
     return True
 
 
+def new_folder() -> Path:
+    """A folder for the data of another server. Not in pytest's: each pytest closes that to the user of the server."""
+    return Path(os.environ["TESTS_FOLDER"], uuid4().hex)
+
+
 def crash(folder: Path) -> None:
     """End the server of a folder in the middle of whatever it does, as a loss of power would, and start it again."""
     server = get_server(folder, cleanup_mode="stop")

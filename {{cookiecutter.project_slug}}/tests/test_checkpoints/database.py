@@ -35,7 +35,7 @@ def start(
 ) -> BaseProcess:
     """Let a process do what remains of a job."""
     sink.release()
-    process = processes.Process(target=work, args=(checkpoint, keys, point, hit, deadly))
+    process = processes.Process(target=work, args=(checkpoint, keys, point, hit, deadly), daemon=True)
     process.start()
     return process
 
@@ -145,7 +145,7 @@ def test_process_that_sleeps_in_a_step_ends_it_and_if_killed_another_one_does_it
     while not stopped(slow):
         assert slow.is_alive()
         time.sleep(0.01)
-    second = processes.Process(target=come_late, args=(checkpoint, "a"))
+    second = processes.Process(target=come_late, args=(checkpoint, "a"), daemon=True)
     second.start()
     second.join(0.5)
     assert second.is_alive(), "it waits"

@@ -28,7 +28,7 @@ def meet(barrier: Barrier) -> None:
 
 def test_two_workers_at_the_same_step_may_both_do_it_and_leave_one_mark() -> None:
     barrier = processes.Barrier(2)
-    workers = [processes.Process(target=meet, args=(barrier,)) for _ in range(2)]
+    workers = [processes.Process(target=meet, args=(barrier,), daemon=True) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:

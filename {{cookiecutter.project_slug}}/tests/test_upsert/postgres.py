@@ -115,9 +115,10 @@ def test_wrong_url_is_said(url: str, message: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_server_ends_with_its_last_user_although_another_was_killed(tmp_path: Path) -> None:
+    home = sink.new_folder()
     environment = {name: value for name, value in os.environ.items() if name != sink.SETTING}
-    environment[f"{PREFIX}HOME"] = str(tmp_path)
-    lock = tmp_path / "postgres" / "postmaster.pid"
+    environment[f"{PREFIX}HOME"] = str(home)
+    lock = home / "postgres" / "postmaster.pid"
 
     def beside(*command: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, sink.__file__, *command], env=environment, stdout=subprocess.DEVNULL)

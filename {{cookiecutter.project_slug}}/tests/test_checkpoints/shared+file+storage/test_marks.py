@@ -30,7 +30,7 @@ def without_effect(checkpoint: Checkpoint) -> set[str]:
 
 def crash_once(checkpoint: Checkpoint, point: str, hit: int) -> None:
     """Kill a process at a point, and do the rest in another one."""
-    doomed = processes.Process(target=work, args=(checkpoint, KEYS, point, hit))
+    doomed = processes.Process(target=work, args=(checkpoint, KEYS, point, hit), daemon=True)
     doomed.start()
     doomed.join(60)
     assert doomed.exitcode == -signal.SIGKILL, f"the process did not come to {point!r} {hit} times"
@@ -41,7 +41,7 @@ def crash_once(checkpoint: Checkpoint, point: str, hit: int) -> None:
 
 
 def finish(checkpoint: Checkpoint) -> None:
-    process = processes.Process(target=work, args=(checkpoint, KEYS))
+    process = processes.Process(target=work, args=(checkpoint, KEYS), daemon=True)
     process.start()
     process.join(60)
     assert process.exitcode == 0
@@ -73,7 +73,7 @@ def test_two_processes_killed_at_random_lose_no_step() -> None:
     dice = random.Random(13)
     killed = 0
     arguments = (checkpoint, keys, None, 1, 0.02)
-    running = [processes.Process(target=work, args=arguments) for _ in range(2)]
+    running = [processes.Process(target=work, args=arguments, daemon=True) for _ in range(2)]
     for process in running:
         process.start()
     deadline = time.monotonic() + 8
@@ -84,7 +84,7 @@ def test_two_processes_killed_at_random_lose_no_step() -> None:
         running[place].join()
         killed += running[place].exitcode == -signal.SIGKILL
         assert not without_effect(checkpoint)
-        running[place] = processes.Process(target=work, args=arguments)
+        running[place] = processes.Process(target=work, args=arguments, daemon=True)
         running[place].start()
     for process in running:
         process.join(60)
