@@ -1,13 +1,13 @@
 # What this template does, from a bare machine with python3 (3.11 or later, with venv), make and git.
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture mutants lint format bench pins release clean
+.PHONY: help demo test test-all torture mutants lint format bench pins release clean
 
 PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .uv/bin/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -27,6 +27,9 @@ test: .venv/.ready ## run all tests: the template's, and each variant's own
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
+
+test-all: .venv/.ready ## the same for all combinations of the five prompts that choose code
+	@VARIANTS=all $(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 torture: .venv/.ready ## kill workers KILLS=500 times on each database, and look what is lost or doubled
 	@KILLS=$(KILLS) $(BIN)/python tools/torture.py $(ARGS)

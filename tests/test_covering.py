@@ -6,7 +6,7 @@ import pytest
 from cookiecutter.environment import StrictEnvironment
 from hypothesis import given
 from hypothesis import strategies as st
-from variants import CHOICES, CORE, FREE_TEXT, TEMPLATE, Answers, Options, context, hook, name, pairs_of, typed
+from variants import CHOICES, CORE, FREE_TEXT, TEMPLATE, Answers, Options, context, hook, name, together_in, typed
 
 LARGER = Options(
     {
@@ -40,8 +40,8 @@ def every_variant(options: Options) -> list[Answers]:
 
 @both
 def test_pairwise_holds_every_valid_pair(options: Options) -> None:
-    possible = set().union(*(pairs_of(variant) for variant in every_variant(options)))
-    assert set().union(*(pairs_of(variant) for variant in options.pairwise())) == possible
+    possible = set().union(*(together_in(variant, 2) for variant in every_variant(options)))
+    assert set().union(*(together_in(variant, 2) for variant in options.pairwise())) == possible
 
 
 @both
@@ -56,6 +56,12 @@ def test_all_variants_are_all_core_variants(options: Options) -> None:
     variants = [tuple(variant.values()) for variant in options.all_variants()]
     assert len(variants) == len(set(variants))
     assert set(variants) == possible
+
+
+@both
+def test_covering_holds_every_valid_three(options: Options) -> None:
+    possible = set().union(*(together_in(variant, 3) for variant in every_variant(options)))
+    assert set().union(*(together_in(variant, 3) for variant in options.covering())) == possible
 
 
 @both

@@ -5,10 +5,11 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forks import Forks
 from variants import Answers, chosen, command, each
 
 TESTS_TIMEOUT = 1200.0
@@ -78,9 +79,7 @@ OF_ONE_PART: dict[str, Depends] = {
 
 
 def left_out(variants: list[Answers]) -> list[list[str]]:
-    """Return, for each variant, the tests of one part that an earlier one runs; none where all are asked for."""
-    if os.environ.get("VARIANTS") == "all":
-        return [[] for _ in variants]
+    """Return, for each variant, the tests of one part that an earlier one runs."""
     seen: list[tuple[str, object]] = []
     result = []
     for variant in variants:
@@ -90,12 +89,43 @@ def left_out(variants: list[Answers]) -> list[list[str]]:
     return result
 
 
+@pytest.fixture(scope="session")
+def own_tests(environment: dict[str, str], api: str) -> Iterator[Callable[[Path, list[str]], tuple[int, str]]]:
+    """Run pytest in a project; return the exit code and the output.
+
+    Where all variants are tested, each run is a fork: imports would take most of the time.
+    """
+    with_api = {**environment, "PREFECT_API_URL": api}
+    if os.environ.get("VARIANTS") == "all":
+        forks = Forks(with_api)
+        yield lambda project, arguments: forks.pytest(project, arguments, TESTS_TIMEOUT)
+        forks.end()
+        return
+
+    def run(project: Path, arguments: list[str]) -> tuple[int, str]:
+        child = subprocess.run(
+            [sys.executable, "-m", "pytest", *arguments],
+            cwd=project,
+            env={**with_api, "PYTHONPATH": str(project / "src")},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=TESTS_TIMEOUT,
+            check=False,
+        )
+        return child.returncode, child.stdout
+
+    yield run
+
+
 @pytest.mark.parametrize(("variant", "without"), each(chosen(), left_out(chosen())))
 def test_a_variant_passes_its_own_tests(
     baked: Callable[[Answers], Path],
     copy: Callable[[Path], Path],
-    api: str,
-    environment: dict[str, str],
+    own_tests: Callable[[Path, list[str]], tuple[int, str]],
     variant: Answers,
     without: list[str],
     request: pytest.FixtureRequest,
@@ -105,27 +135,15 @@ def test_a_variant_passes_its_own_tests(
     # A test is left out by what its name begins with.
     ignored = [f"--deselect=tests/{test}" for test in without]
     began = time.monotonic()
-    child = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-rfEs", "--color=no", "-p", "no:cacheprovider", *ignored],
-        cwd=project,
-        env={**environment, "PYTHONPATH": str(project / "src"), "PREFECT_API_URL": api},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=TESTS_TIMEOUT,
-        check=False,
-    )
-    found = counts(child.stdout)
+    code, output = own_tests(project, ["-q", "-rfEs", "--color=no", "-p", "no:cacheprovider", *ignored])
+    found = counts(output)
     ran = sum(number for outcome, number in found.items() if outcome in {"passed", "failed", "xfailed", "xpassed"})
     record_property("variant", request.node.callspec.id)
     record_property("ran", ran)
-    record_property("skips", skips(child.stdout))
+    record_property("skips", skips(output))
     record_property("seconds", time.monotonic() - began)
-    tail = "\n".join(child.stdout.splitlines()[-60:])
-    assert child.returncode == 0, f"{tail}\n\nBake it again with:\n  {command(variant)}"
+    tail = "\n".join(output.splitlines()[-60:])
+    assert code == 0, f"{tail}\n\nBake it again with:\n  {command(variant)}"
     assert ran, f"no test ran:\n{tail}"
 
 

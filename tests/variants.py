@@ -33,7 +33,8 @@ CORE = ("result_storage", "cache_key", "retry_policy", "upsert", "checkpoint")
 """The prompts that choose code and act on each other: all their combinations are baked."""
 
 Answers = dict[str, str]
-Pair = frozenset[tuple[str, str]]
+Together = frozenset[tuple[str, str]]
+"""Answers of two or three prompts."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Options:
     def some_pairwise(self, chance: random.Random) -> list[Answers]:
         """Return such variants, a few more or less by chance."""
         variants = [{prompt: answers[0] for prompt, answers in self.choices.items()}]
-        wanted = self.pairs() - pairs_of(variants[0])
+        wanted = self.together(2) - together_in(variants[0], 2)
         pairs = sorted(wanted, key=sorted)
         chance.shuffle(pairs)
         # The prompts with the most answers come first: their pairs need the most variants.
@@ -69,31 +70,33 @@ class Options:
         for pair in pairs:
             if pair in wanted and (variant := self.completed(dict(pair), wanted)):
                 variants.append(variant)
-                wanted -= pairs_of(variant)
+                wanted -= together_in(variant, 2)
         return variants
 
     def covering(self) -> list[Answers]:
-        """Return all core variants, with the answers of the other prompts spread over them so that each occurs."""
-        wanted = self.pairs()
+        """Return all core variants, with the others spread so that any valid three answers occur together."""
+        wanted = self.together(3)
         variants: list[Answers] = []
-        answers = [{prompt: answer} for prompt, answers in self.choices.items() for answer in answers]
-        for start in [*self.all_variants(), *answers]:
-            new = len(start) > 1 or not any(start.items() <= variant.items() for variant in variants)
-            if new and (variant := self.completed(start, wanted)):
+        for start in self.all_variants():
+            if variant := self.completed(start, wanted, 3):
                 variants.append(variant)
-                wanted -= pairs_of(variant)
+                wanted -= together_in(variant, 3)
+        for three in sorted(wanted, key=sorted):
+            if three in wanted and (variant := self.completed(dict(three), wanted, 3)):
+                variants.append(variant)
+                wanted -= together_in(variant, 3)
         return variants
 
-    def pairs(self) -> set[Pair]:
-        """Return every pair of answers of different prompts, those included that no variant can hold."""
+    def together(self, size: int) -> set[Together]:
+        """Return all answers of so many different prompts, those included that no variant can hold."""
         return {
-            frozenset({(one, first), (other, second)})
-            for one, other in itertools.combinations(self.choices, 2)
-            for first, second in itertools.product(self.choices[one], self.choices[other])
+            frozenset(zip(prompts, answers, strict=True))
+            for prompts in itertools.combinations(self.choices, size)
+            for answers in itertools.product(*(self.choices[prompt] for prompt in prompts))
         }
 
-    def completed(self, answers: Answers, wanted: set[Pair]) -> Answers | None:
-        """Answer the other prompts too, so that many of the wanted pairs occur; None where no valid answers exist."""
+    def completed(self, answers: Answers, wanted: set[Together], size: int = 2) -> Answers | None:
+        """Answer the other prompts too, so that many of what is wanted occur; None where no valid answers exist."""
         if not self.valid(answers):
             return None
         prompt = next((prompt for prompt in self.choices if prompt not in answers), None)
@@ -101,18 +104,19 @@ class Options:
             return {prompt: answers[prompt] for prompt in self.choices}
 
         def gain(answer: str) -> int:
-            return sum(frozenset({(prompt, answer), other}) in wanted for other in answers.items())
+            others = itertools.combinations(answers.items(), size - 1)
+            return sum(frozenset({(prompt, answer), *other}) in wanted for other in others)
 
         # Sorting is stable: of answers that gain as much, the default comes first.
         for answer in sorted(self.choices[prompt], key=gain, reverse=True):
-            if found := self.completed({**answers, prompt: answer}, wanted):
+            if found := self.completed({**answers, prompt: answer}, wanted, size):
                 return found
         return None
 
 
-def pairs_of(answers: Answers) -> set[Pair]:
-    """Return every two of these answers."""
-    return {frozenset(pair) for pair in itertools.combinations(answers.items(), 2)}
+def together_in(answers: Answers, size: int) -> set[Together]:
+    """Return every so many of these answers."""
+    return {frozenset(some) for some in itertools.combinations(answers.items(), size)}
 
 
 def typed(answers: Answers) -> Answers:
