@@ -27,6 +27,26 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes several seconds for each variant")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have each process begin with its share of the variants' own tests, the longest first; no long one is left over.
+
+    Of the list, each process first gets a piece of the same length, and later some of what others have left.
+    """
+
+    def left_out(item: pytest.Item) -> list[str] | None:
+        given = getattr(item, "callspec", None)
+        return given.params.get("without") if given else None
+
+    count = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    short = [item for item in items if left_out(item) is None]
+    long = sorted((item for item in items if left_out(item) is not None), key=lambda item: len(left_out(item) or []))
+    items[:] = [
+        item
+        for place in range(count)
+        for item in [*long[place::count], *short[len(short) * place // count : len(short) * (place + 1) // count]]
+    ]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, _cookiecutter_config_file: object) -> Iterator[Path]:
     """An empty home, and Cookiecutter's own files in a temporary folder, for this process and its children."""
