@@ -17,7 +17,7 @@ help: ## show this list
 
 .venv/.ready: requirements.txt $(filter .uv/%,$(UV))
 	@$(UV) venv --quiet --clear --python $(PYTHON) .venv
-	@$(UV) pip install --quiet --python $(BIN)/python -r requirements.txt
+	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.txt
 	@touch $@
 
 demo: $(filter .uv/%,$(UV)) ## make a project in .demo, kill its run in the middle, run it again, check the data
