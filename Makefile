@@ -1,6 +1,7 @@
 # What this template does, from a bare machine with python3 (3.11 or later, with venv), make and git.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all torture mutants lint format bench pins release clean
+# Every target whose name is a word.
+.PHONY: $(shell sed -n "s/^\([a-z-]*\):.*/\1/p" $(firstword $(MAKEFILE_LIST)))
 
 PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -31,6 +32,16 @@ test: .venv/.ready ## run all tests: the template's, and each variant's own
 test-all: .venv/.ready ## the same for all combinations of the five prompts that choose code
 	@VARIANTS=all $(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
+# The lowest and the highest versions that the projects' bounds allow.
+.bounds/%/.ready: pyproject.toml $(filter .uv/%,$(UV))
+	@$(UV) venv --quiet --clear --python $(PYTHON) $(@D)
+	@$(UV) pip install --quiet --compile-bytecode --python $(@D)/bin/python --resolution $* --group dev
+	@touch $@
+
+test-bounds: .bounds/lowest-direct/.ready .bounds/highest/.ready ## run the variants' own tests with both
+	@for bound in lowest-direct highest; do echo "== $$bound"; \
+		.bounds/$$bound/bin/pytest -n 3 --dist worksteal tests/test_variants.py $(ARGS) || exit; done
+
 torture: .venv/.ready ## kill workers KILLS=500 times on each database, and look what is lost or doubled
 	@KILLS=$(KILLS) $(BIN)/python tools/torture.py $(ARGS)
 
@@ -57,12 +68,16 @@ bench: .bench/.ready ## measure, as ratios within one run, and draw docs/speed.s
 		.bench/bin/python benchmarks/$$script.py --json .bench/figures.json || exit; done
 	@.bench/bin/python benchmarks/chart.py .bench/figures.json docs/speed.svg
 
-pins: $(filter .uv/%,$(UV)) ## raise the exact versions that the tests run with
-	@$(UV) pip compile --quiet --universal --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-		--group dev --python-version 3.11 --output-file requirements.txt
+pins: $(filter .uv/%,$(UV)) ## raise the exact versions that the tests run with, and the workflows' actions
+	@$(PYTHON) tools/outdated.py $(UV)
+
+outdated: ## raise them, and run the whole proof
+	@$(MAKE) --no-print-directory pins
+	@$(MAKE) --no-print-directory test-all
+	@$(MAKE) --no-print-directory test-bounds
 
 release: ## give the changelog's entries the number VERSION=x.y.z, and note the version
 	@$(PYTHON) tools/release.py $(VERSION)
 
 clean: ## remove the environment, the demo and the caches
-	@rm -rf .venv .bench .uv .demo .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@rm -rf .venv .bench .bounds .uv .demo .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -48,7 +48,7 @@ class Forks:
     def __init__(self, environment: dict[str, str]) -> None:
         command = [sys.executable, __file__]
         # Prefect reads these when it is imported; a project's tests set them before, for their own processes.
-        ours = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        ours = {"PREFECT_LOGGING_LEVEL": "ERROR", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         self.process = subprocess.Popen(
             command, env=environment | ours, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

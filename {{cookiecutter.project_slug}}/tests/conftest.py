@@ -48,7 +48,7 @@ os.environ |= {
     "{{ cookiecutter.package_name | upper }}_HOME": str(FOLDER / os.environ.get("PYTEST_XDIST_WORKER", "var")),
     "{{ cookiecutter.package_name | upper }}_ENV_FILE": os.devnull,
     "PREFECT_HOME": str(FOLDER / "prefect"),
-    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_LEVEL": "ERROR",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:",
 }
