@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -91,34 +89,10 @@ def left_out(variants: list[Answers]) -> list[list[str]]:
 
 @pytest.fixture(scope="session")
 def own_tests(environment: dict[str, str], api: str) -> Iterator[Callable[[Path, list[str]], tuple[int, str]]]:
-    """Run pytest in a project; return the exit code and the output.
-
-    Where all variants are tested, each run is a fork: imports would take most of the time.
-    """
-    with_api = {**environment, "PREFECT_API_URL": api}
-    if os.environ.get("VARIANTS") == "all":
-        forks = Forks(with_api)
-        yield lambda project, arguments: forks.pytest(project, arguments, TESTS_TIMEOUT)
-        forks.end()
-        return
-
-    def run(project: Path, arguments: list[str]) -> tuple[int, str]:
-        child = subprocess.run(
-            [sys.executable, "-m", "pytest", *arguments],
-            cwd=project,
-            env={**with_api, "PYTHONPATH": str(project / "src")},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=TESTS_TIMEOUT,
-            check=False,
-        )
-        return child.returncode, child.stdout
-
-    yield run
+    """Run pytest in a project, in a fork; return the exit code and the output."""
+    forks = Forks({**environment, "PREFECT_API_URL": api})
+    yield lambda project, arguments: forks.pytest(project, arguments, TESTS_TIMEOUT)
+    forks.end()
 
 
 @pytest.mark.parametrize(("variant", "without"), each(chosen(), left_out(chosen())))

@@ -1,4 +1,6 @@
-"""Processes of the tests' own that can be killed: forked from one that has imported Prefect, which takes seconds."""
+"""Processes of the tests' own that can be killed: forked from one that has imported Prefect, which takes seconds, and
+that has no threads and no open connections.
+"""
 
 import multiprocessing
 import os
@@ -10,8 +12,11 @@ from pathlib import Path
 
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+# In some versions of Python the server of forks finds what it imports by PYTHONPATH only. There is one in each process
+# of the tests, which imports what it is told of before the first fork.
+os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["{{ cookiecutter.package_name }}.flows"])
+FORKS.set_forkserver_preload(["__main__", "{{ cookiecutter.package_name }}.flows"])
 TIMEOUT = 120
 """Seconds."""
 

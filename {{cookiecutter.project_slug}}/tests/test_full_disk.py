@@ -1,6 +1,5 @@
 """A full disk: what does not fit is an error, nothing of it stays, and once there is room the rest is done."""
 
-import multiprocessing
 import resource
 import signal
 from collections.abc import Callable, Iterator
@@ -15,8 +14,7 @@ from {{ cookiecutter.package_name }}.upsert import database, upsert
 
 import sink
 from crash import counts, outcome, prepare, work
-
-processes = multiprocessing.get_context("forkserver")
+from processes import FORKS
 
 KEYS = [f"step-{n}" for n in range(40)]
 
@@ -58,7 +56,7 @@ def write_rows(size: int) -> None:
 def run(target: Callable[[int], None], size: int) -> None:
     """Call a function in a process of its own, whose limit is its own too."""
     sink.release()
-    process = processes.Process(target=target, args=(size,), daemon=True)
+    process = FORKS.Process(target=target, args=(size,), daemon=True)
     process.start()
     process.join(100)
     assert process.exitcode == 0

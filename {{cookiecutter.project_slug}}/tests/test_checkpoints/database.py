@@ -1,10 +1,8 @@
 """Checkpoints: each step takes effect exactly once, whenever and however often its process is killed."""
 
-import multiprocessing
 import os
 import random
 import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -21,11 +19,7 @@ from {{ cookiecutter.package_name }}.upsert import database
 
 import sink
 from crash import LEFT, POINTS, MarkFirst, TwoTransactions, come_late, counts, outcome, prepare, stopped, work
-
-# Not fork, for this process has threads and open connections; the server of forks finds `crash` by PYTHONPATH.
-os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["__main__", "crash"])
+from processes import FORKS
 
 KEYS = [f"step-{n}" for n in range(20)]
 
@@ -35,7 +29,7 @@ def start(
 ) -> BaseProcess:
     """Let a process do what remains of a job."""
     sink.release()
-    process = processes.Process(target=work, args=(checkpoint, keys, point, hit, deadly), daemon=True)
+    process = FORKS.Process(target=work, args=(checkpoint, keys, point, hit, deadly), daemon=True)
     process.start()
     return process
 
@@ -145,7 +139,7 @@ def test_process_that_sleeps_in_a_step_ends_it_and_if_killed_another_one_does_it
     while not stopped(slow):
         assert slow.is_alive()
         time.sleep(0.01)
-    second = processes.Process(target=come_late, args=(checkpoint, "a"), daemon=True)
+    second = FORKS.Process(target=come_late, args=(checkpoint, "a"), daemon=True)
     second.start()
     second.join(0.5)
     assert second.is_alive(), "it waits"

@@ -2,11 +2,9 @@
 
 import errno
 import json
-import multiprocessing
 import os
 import resource
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,7 @@ from {{ cookiecutter.package_name }}.checkpoints import Checkpoint, JournalError
 from {{ cookiecutter.package_name }}.settings import settings
 
 from crash import At, begun, work
-
-os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["__main__", "crash"])
+from processes import FORKS
 
 KEYS = [f"step-{n}" for n in range(8)]
 
@@ -177,7 +172,7 @@ def tear(at: At) -> None:
 
 def test_killed_in_the_middle_of_a_mark() -> None:
     checkpoint = Checkpoint("job")
-    doomed = processes.Process(target=work, args=(checkpoint, KEYS, "half of the mark", 4, 0, tear), daemon=True)
+    doomed = FORKS.Process(target=work, args=(checkpoint, KEYS, "half of the mark", 4, 0, tear), daemon=True)
     doomed.start()
     doomed.join(60)
     assert doomed.exitcode == -signal.SIGKILL
@@ -191,7 +186,7 @@ def test_killed_in_the_middle_of_a_mark() -> None:
 def test_two_processes_appending_at_once_lose_nothing() -> None:
     checkpoint = Checkpoint("job")
     halves = [[f"{half}-{n}" for n in range(300)] for half in "ab"]
-    running = [processes.Process(target=work, args=(checkpoint, keys), daemon=True) for keys in halves]
+    running = [FORKS.Process(target=work, args=(checkpoint, keys), daemon=True) for keys in halves]
     for process in running:
         process.start()
     for process in running:
@@ -231,7 +226,7 @@ def fill(checkpoint: Checkpoint, room: int) -> None:
 @pytest.mark.parametrize("room", [0, 1, 20])
 def test_full_disk_is_an_error_and_leaves_nothing_behind(room: int) -> None:
     marked(Checkpoint("job"), KEYS)
-    process = processes.Process(target=fill, args=(Checkpoint("job"), room), daemon=True)
+    process = FORKS.Process(target=fill, args=(Checkpoint("job"), room), daemon=True)
     process.start()
     process.join(60)
     assert process.exitcode == 0
@@ -241,7 +236,7 @@ def test_full_disk_is_an_error_and_leaves_nothing_behind(room: int) -> None:
 def test_compacting_while_another_process_works_loses_nothing() -> None:
     checkpoint = Checkpoint("job")
     keys = [f"step-{n}" for n in range(300)]
-    process = processes.Process(target=work, args=(checkpoint, keys, None, 1, 0.001), daemon=True)
+    process = FORKS.Process(target=work, args=(checkpoint, keys, None, 1, 0.001), daemon=True)
     process.start()
     times = 0
     while process.is_alive():
@@ -270,7 +265,7 @@ def test_compacting_leaves_out_what_is_said_twice() -> None:
 def test_reset_while_another_process_works_is_noticed() -> None:
     checkpoint = Checkpoint("job")
     keys = [f"step-{n}" for n in range(200)]
-    process = processes.Process(target=work, args=(checkpoint, keys, None, 1, 0.002), daemon=True)
+    process = FORKS.Process(target=work, args=(checkpoint, keys, None, 1, 0.002), daemon=True)
     process.start()
     while len(checkpoint.done()) < 50:
         process.join(0.001)

@@ -1,9 +1,6 @@
 """Marks beside the results: what several workers may do, what stands in the store, and what is said if it fails."""
 
 import json
-import multiprocessing
-import os
-import sys
 from multiprocessing.synchronize import Barrier
 
 import pytest
@@ -12,11 +9,9 @@ from {{ cookiecutter.package_name }} import marks
 from {{ cookiecutter.package_name }}.checkpoints import Checkpoint, status
 from {{ cookiecutter.package_name }}.probe import StoreError
 
-pytestmark = pytest.mark.usefixtures("api")
+from processes import FORKS
 
-os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["__main__", "crash"])
+pytestmark = pytest.mark.usefixtures("api")
 
 
 def meet(barrier: Barrier) -> None:
@@ -27,8 +22,8 @@ def meet(barrier: Barrier) -> None:
 
 
 def test_two_workers_at_the_same_step_may_both_do_it_and_leave_one_mark() -> None:
-    barrier = processes.Barrier(2)
-    workers = [processes.Process(target=meet, args=(barrier,), daemon=True) for _ in range(2)]
+    barrier = FORKS.Barrier(2)
+    workers = [FORKS.Process(target=meet, args=(barrier,), daemon=True) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:

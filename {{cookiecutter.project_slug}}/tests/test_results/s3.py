@@ -3,13 +3,21 @@
 import pytest
 
 from {{ cookiecutter.package_name }}.probe import StoreError
-from {{ cookiecutter.package_name }}.results import register
+from {{ cookiecutter.package_name }}.results import register, storage
 from {{ cookiecutter.package_name }}.settings import settings
 
 
 @pytest.mark.usefixtures("api")
 def test_place_is_said() -> None:
     assert register() == f"results are kept in s3://results/{settings.results_folder}"
+
+
+@pytest.mark.usefixtures("api")
+def test_changed_setting_reaches_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    for region in ("eu-west-1", "eu-west-2"):
+        monkeypatch.setitem(settings.__dict__, "results_region", region)
+        register()
+        assert storage().credentials.region_name == region
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,7 @@
 """Checkpoints whose mark comes after the effect: each step happens at least once, and none is marked without."""
 
-import multiprocessing
-import os
 import random
 import signal
-import sys
 import time
 
 import pytest
@@ -12,13 +9,9 @@ import pytest
 from {{ cookiecutter.package_name }}.checkpoints import Checkpoint, JobStatus, status
 
 from crash import POINTS, MarkFirst, begun, happened, work
+from processes import FORKS
 
 pytestmark = pytest.mark.usefixtures("api")
-
-# Not fork, for this process has threads and open connections; the server of forks finds `crash` by PYTHONPATH.
-os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["__main__", "crash"])
 
 KEYS = [f"step-{n}" for n in range(8)]
 
@@ -30,7 +23,7 @@ def without_effect(checkpoint: Checkpoint) -> set[str]:
 
 def crash_once(checkpoint: Checkpoint, point: str, hit: int) -> None:
     """Kill a process at a point, and do the rest in another one."""
-    doomed = processes.Process(target=work, args=(checkpoint, KEYS, point, hit), daemon=True)
+    doomed = FORKS.Process(target=work, args=(checkpoint, KEYS, point, hit), daemon=True)
     doomed.start()
     doomed.join(60)
     assert doomed.exitcode == -signal.SIGKILL, f"the process did not come to {point!r} {hit} times"
@@ -41,7 +34,7 @@ def crash_once(checkpoint: Checkpoint, point: str, hit: int) -> None:
 
 
 def finish(checkpoint: Checkpoint) -> None:
-    process = processes.Process(target=work, args=(checkpoint, KEYS), daemon=True)
+    process = FORKS.Process(target=work, args=(checkpoint, KEYS), daemon=True)
     process.start()
     process.join(60)
     assert process.exitcode == 0
@@ -73,7 +66,7 @@ def test_two_processes_killed_at_random_lose_no_step() -> None:
     dice = random.Random(13)
     killed = 0
     arguments = (checkpoint, keys, None, 1, 0.02)
-    running = [processes.Process(target=work, args=arguments, daemon=True) for _ in range(2)]
+    running = [FORKS.Process(target=work, args=arguments, daemon=True) for _ in range(2)]
     for process in running:
         process.start()
     deadline = time.monotonic() + 8
@@ -84,7 +77,7 @@ def test_two_processes_killed_at_random_lose_no_step() -> None:
         running[place].join()
         killed += running[place].exitcode == -signal.SIGKILL
         assert not without_effect(checkpoint)
-        running[place] = processes.Process(target=work, args=arguments, daemon=True)
+        running[place] = FORKS.Process(target=work, args=arguments, daemon=True)
         running[place].start()
     for process in running:
         process.join(60)
