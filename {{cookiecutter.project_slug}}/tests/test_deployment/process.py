@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,9 @@ def test_worker_runs_what_was_deployed(tmp_path: Path) -> None:
         finally:
             os.killpg(worker.pid, signal.SIGTERM)
             worker.wait(30)
+            # A worker that was started where SIGINT is ignored stays, and would take the runs of later tests.
+            with suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
     assert state is not None
     assert state.is_completed(), f"{state}\n{log.read_text()}"
 
