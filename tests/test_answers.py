@@ -198,8 +198,8 @@ def test_any_answers_are_right_everywhere_or_refused(bake: Bake, refused: Callab
 
 @pytest.mark.parametrize("name", ["null", "yes", "off", "e1", "inf"])
 def test_a_name_that_yaml_takes_for_something_else_is_a_name(bake: Bake, name: str) -> None:
-    answers = dict.fromkeys(TEXTS, name)
-    check(bake(project_slug=name, package_name=name, **answers), answers)
+    answers = dict.fromkeys([*TEXTS, "project_slug", "package_name"], name)
+    check(bake(**answers), answers)
 
 
 @pytest.mark.parametrize("answer", CHOICES["license"])
