@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 MODULES = [
@@ -79,6 +80,9 @@ def run(project: str, arguments: list[str], output: str) -> int:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.chdir(project)
+    sys.path.append(str(Path(__file__).parent / "preload"))
+    tell = forkserver.set_forkserver_preload
+    forkserver.set_forkserver_preload = lambda modules: tell([*modules, "prefect_collections"])
     os.environ["PYTHONPATH"] = f"{project}/src"
     sys.path[0] = f"{project}/src"
     return int(pytest.main(arguments))
