@@ -7,6 +7,7 @@ The token server checks that a request for a token is signed with the key that i
 import json
 import sys
 import threading
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -117,25 +118,30 @@ def secret() -> str:
 def names() -> list[str]:
     """The records that are kept."""
     folder = f"{_settings().results_folder}/"
-    found = httpx.get(f"{_objects()}?prefix={quote(folder, safe='')}").raise_for_status().json()
+    found = _client().get(f"{_objects()}?prefix={quote(folder, safe='')}").raise_for_status().json()
     return [item["name"].removeprefix(folder) for item in found.get("items", ())]
 
 
 def read(name: str) -> bytes:
     """A record."""
-    return httpx.get(f"{_object(name)}?alt=media").raise_for_status().content
+    return _client().get(f"{_object(name)}?alt=media").raise_for_status().content
 
 
 def write(name: str, content: bytes) -> None:
     """Put something else in a record's place."""
     path = quote(f"{_settings().results_folder}/{name}", safe="")
     url = f"{_objects().replace('/storage/', '/upload/storage/')}?uploadType=media&name={path}"
-    httpx.post(url, content=content).raise_for_status()
+    _client().post(url, content=content).raise_for_status()
 
 
 def delete(name: str) -> None:
     """Remove a record."""
-    httpx.delete(_object(name)).raise_for_status()
+    _client().delete(_object(name)).raise_for_status()
+
+
+@cache
+def _client() -> httpx.Client:
+    return httpx.Client()
 
 
 def _objects() -> str:

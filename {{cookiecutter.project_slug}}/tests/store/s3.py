@@ -4,6 +4,7 @@
 """
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,14 @@ def _settings() -> Any:
 
 
 def _client() -> Any:
+    return _client_of(_settings().results_endpoint)
+
+
+@cache
+def _client_of(endpoint_url: str) -> Any:
     return boto3.client(
         "s3",
-        endpoint_url=_settings().results_endpoint,
+        endpoint_url=endpoint_url,
         region_name="us-east-1",
         aws_access_key_id=ACCESS_KEY,
         aws_secret_access_key=SECRET_KEY,

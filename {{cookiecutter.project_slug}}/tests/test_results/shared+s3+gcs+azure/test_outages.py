@@ -7,6 +7,9 @@ import pytest
 from prefect import State, flow
 from prefect.blocks.core import Block
 
+{% if cookiecutter.checkpoint == "storage" -%}
+from {{ cookiecutter.package_name }} import marks
+{% endif -%}
 from {{ cookiecutter.package_name }}.durable import durable_task, stored
 from {{ cookiecutter.package_name }}.flows import {% if cookiecutter.checkpoint != "storage" %}ResultsNotStoredError, {% endif %}load_flights
 from {{ cookiecutter.package_name }}.probe import StoreError
@@ -43,6 +46,9 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     yield monkeypatch
     monkeypatch.undo()
     register(replace=True)
+{%- if cookiecutter.checkpoint == "storage" %}
+    marks.refresh()
+{%- endif %}
 
 
 @pytest.fixture
