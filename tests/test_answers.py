@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from variants import CHOICES, FREE_TEXT, PROMPTS, ROOT, Answers, context, hook
+from variants import ALL, CHOICES, FREE_TEXT, PROMPTS, ROOT, Answers, context, hook
 
 TEXTS = {"project_name": 100, "author_name": 100, "description": 2000}
 """The answers of free text that are not names of files or packages, and how long they may be."""
@@ -159,7 +159,7 @@ odd_slug = text.map(lambda name: re.sub(r"[/\0]", "", name)[:60]).filter(lambda 
 odd_answer = st.sampled_from(FREE_TEXT).flatmap(
     lambda prompt: st.tuples(st.just(prompt), odd_slug if prompt == "project_slug" else text)
 )
-BAKES = 1000 if os.environ.get("VARIANTS") == "all" else 40
+BAKES = 1000 if ALL else 40
 PARTS = 4
 """So that several processes share them."""
 

@@ -255,15 +255,18 @@ def test_alternatives_hold_no_jinja() -> None:
         assert re.findall(r".*(?:\{\{|\{%).*", path.read_text(encoding="utf-8")) == [], path.name
 
 
+def workflows(baked: Baked) -> list[Path]:
+    return [*(ROOT / ".github/workflows").glob("*.yml"), baked({}) / ".github/workflows/ci.yml"]
+
+
 def test_workflows_match_their_schema(baked: Callable[[Answers], Path]) -> None:
-    workflows = [*(ROOT / ".github/workflows").glob("*.yml"), baked({}) / ".github/workflows/ci.yml"]
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
-    checked = subprocess.run([*command, *map(str, workflows)], capture_output=True, text=True, check=False)
+    checked = subprocess.run([*command, *map(str, workflows(baked))], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
 
 
 def test_actions_are_pinned_by_commit(baked: Callable[[Answers], Path]) -> None:
-    for workflow in [*(ROOT / ".github/workflows").glob("*.yml"), baked({}) / ".github/workflows/ci.yml"]:
+    for workflow in workflows(baked):
         used = re.findall(r"uses: (.*)", workflow.read_text())
         assert used
         assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", action) for action in used), used

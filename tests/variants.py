@@ -32,6 +32,9 @@ FREE_TEXT = tuple(prompt for prompt in PROMPTS if prompt not in CHOICES)
 CORE = ("result_storage", "cache_key", "retry_policy", "upsert", "checkpoint")
 """The prompts that choose code and act on each other: all their combinations are baked."""
 
+ALL = os.environ.get("VARIANTS") == "all"
+"""Whether the whole proof is asked for, as `make test-all` does."""
+
 Answers = dict[str, str]
 Together = frozenset[tuple[str, str]]
 """Answers of two or three prompts."""
@@ -173,4 +176,4 @@ covering = TEMPLATE.covering
 
 def chosen() -> list[Answers]:
     """Return the variants that are tested: those of `pairwise`, or all of them if the environment has VARIANTS=all."""
-    return covering() if os.environ.get("VARIANTS") == "all" else pairwise()
+    return covering() if ALL else pairwise()

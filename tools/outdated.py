@@ -56,7 +56,7 @@ def pins(text: str) -> dict[str, str]:
 
 
 def requirements() -> dict[str, str]:
-    """Return what the tests ask for, by package, without bounds as the key of each."""
+    """Return the requirements of the tests, each with its bounds, by package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     return {re.split(r"[\[<>=!~; ]", text)[0].lower(): text for text in project["dependency-groups"]["dev"]}
 

@@ -55,7 +55,7 @@ def save(block: Block, slug: str, place: Callable[[Any], object], replace: bool)
             f"the block {slug} on the Prefect server at {PREFECT_API_URL.value()} leads to {place(known)}, the settings"
             f" to {place(block)}: set {PREFIX}RESULTS_BLOCK to another name, or replace the block with: make setup"
         )
-    # To save takes a second or two, of which most makes schemas.
+    # To save takes about a second, of which most makes schemas.
     if known is None or _fields(known) != _fields(block):
         block.save(name, overwrite=True)
 
