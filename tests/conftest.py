@@ -1,5 +1,7 @@
 """Baking for all tests: away from the user's home, and never without a look at how it went."""
 
+import hashlib
+import json
 import os
 import shutil
 import socket
@@ -9,10 +11,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import history
 import pytest
+from jinja2 import Environment
 from pytest_cookies.plugin import Cookies, Result
 from variants import ROOT, Answers, typed
 
@@ -24,22 +29,22 @@ START_TIMEOUT = 180.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes several seconds for each variant")
+    config.addinivalue_line("markers", "slow: takes long, and so begins early")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Have each process begin with its share of the variants' own tests, the longest first; no long one is left over.
+    """Have each process begin with its share of the slow tests, the longest first; no long one is left over.
 
     Of the list, each process first gets a piece of the same length, and later some of what others have left.
     """
 
-    def left_out(item: pytest.Item) -> list[str] | None:
+    def left_out(item: pytest.Item) -> int:
         given = getattr(item, "callspec", None)
-        return given.params.get("without") if given else None
+        return len(given.params["without"]) if given else 0
 
     count = getattr(config, "workerinput", {"workercount": 1})["workercount"]
-    short = [item for item in items if left_out(item) is None]
-    long = sorted((item for item in items if left_out(item) is not None), key=lambda item: len(left_out(item) or []))
+    short = [item for item in items if not item.get_closest_marker("slow")]
+    long = sorted((item for item in items if item.get_closest_marker("slow")), key=left_out)
     items[:] = [
         item
         for place in range(count)
@@ -56,6 +61,23 @@ def home(tmp_path_factory: pytest.TempPathFactory, _cookiecutter_config_file: ob
         patch.setenv("USERPROFILE", str(path))
         patch.setenv("COOKIECUTTER_CONFIG", str(_cookiecutter_config_file))
         yield path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once() -> Iterator[None]:
+    """Compile each text of the template once: Cookiecutter does for each bake, which takes most of its time."""
+    known: dict[tuple[object, ...], Any] = {}
+    plain = Environment.compile
+
+    def compile_once(self: Environment, *source: Any) -> Any:
+        key = (type(self), *self.extensions, *source)
+        if key not in known:
+            known[key] = plain(self, *source)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Environment, "compile", compile_once)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -94,15 +116,26 @@ def bake(attempt: Attempt) -> Bake:
 
 
 @pytest.fixture(scope="session")
-def baked(bake: Bake) -> Callable[[Answers], Path]:
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes that run these tests."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def baked(bake: Bake, together: Path) -> Callable[[Answers], Path]:
     """The project of a variant, baked once for all tests, which only read it."""
-    projects: dict[tuple[tuple[str, str], ...], Path] = {}
 
     def baked(answers: Answers) -> Path:
-        key = tuple(answers.items())
-        if key not in projects:
-            projects[key] = bake(**answers)
-        return projects[key]
+        place = together / "baked" / hashlib.sha256(json.dumps(answers).encode()).hexdigest()
+        if not place.exists():
+            project = bake(**answers)
+            place.parent.mkdir(exist_ok=True)
+            # Another process may have been faster.
+            with suppress(OSError):
+                project.parent.rename(place)
+        (project,) = place.iterdir()
+        return project
 
     return baked
 

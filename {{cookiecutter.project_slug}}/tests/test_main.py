@@ -65,30 +65,30 @@ def test_setup_may_be_repeated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 def test_run_says_what_it_found_and_did(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    path = days(tmp_path / "week.csv", 7)
+    path = days(tmp_path / "days.csv", 3)
     with path.open("a") as file:
         file.write("nonsense\n")
     assert call(monkeypatch, "run", str(path)) == 0
     out, err = capsys.readouterr()
-    assert "week: 8 chunks, 0 found done, 8 done now" in out
-    assert "22 read, 1 rejected" in out
-    assert f"1 bad records are in {settings.home / 'rejects' / 'week.csv'}" in out
+    assert "days: 4 chunks, 0 found done, 4 done now" in out
+    assert "10 read, 1 rejected" in out
+    assert f"1 bad records are in {settings.home / 'rejects' / 'days.csv'}" in out
     assert err == "", "no bar where there is no terminal, and no log"
 {%- if cookiecutter.cache_key != "none" or cookiecutter.checkpoint != "none" %}
     assert call(monkeypatch, "run", str(path)) == 0
-    assert "week: 8 chunks, 8 found done, 0 done now" in capsys.readouterr().out
+    assert "days: 4 chunks, 4 found done, 0 done now" in capsys.readouterr().out
 {%- endif %}
 {%- if cookiecutter.checkpoint != "none" %}
     assert call(monkeypatch, "status") == 0
-    assert capsys.readouterr().out == "week: 8 of 8 chunks done\nno run was killed\n"
-    assert call(monkeypatch, "reset", "week") == 0
+    assert capsys.readouterr().out == "days: 4 of 4 chunks done\nno run was killed\n"
+    assert call(monkeypatch, "reset", "days") == 0
     assert call(monkeypatch, "status") == 0
-    assert capsys.readouterr().out == "week is forgotten; the next run does it again\nno run was killed\n"
+    assert capsys.readouterr().out == "days is forgotten; the next run does it again\nno run was killed\n"
     assert call(monkeypatch, "run", str(path)) == 0
 {%- if cookiecutter.upsert == "none" and cookiecutter.cache_key != "none" %}
-    assert "week: 8 chunks, 8 found done, 0 done now" in capsys.readouterr().out, "stored results still count"
+    assert "days: 4 chunks, 4 found done, 0 done now" in capsys.readouterr().out, "stored results still count"
 {%- else %}
-    assert "week: 8 chunks, 0 found done, 8 done now" in capsys.readouterr().out
+    assert "days: 4 chunks, 0 found done, 4 done now" in capsys.readouterr().out
 {%- endif %}
 
 

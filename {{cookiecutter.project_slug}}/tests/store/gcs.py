@@ -38,16 +38,23 @@ def start(folder: Path) -> dict[str, str]:
     emulator = [Path(sys.executable).with_name("gcp-storage-emulator"), "--data-dir", folder / "data"]
     options = ["start", "--quiet", "--host", "127.0.0.1", "--port", str(port), "--default-bucket", BUCKET]
     serve([*emulator, *options], port, folder / "log")
+    url = f"http://127.0.0.1:{port}"
+    # The emulator writes its list of objects with each of them, and would keep the deleted ones in it.
+    keep_nothing = {"softDeletePolicy": {"retentionDurationSeconds": 0}}
+    httpx.patch(f"{url}/storage/v1/b/{BUCKET}", json=keep_nothing).raise_for_status()
     return {
         f"{PREFIX}RESULTS_BUCKET": BUCKET,
         f"{PREFIX}RESULTS_CREDENTIALS": _service_account(),
-        f"{PREFIX}RESULTS_ENDPOINT": f"http://127.0.0.1:{port}",
+        f"{PREFIX}RESULTS_ENDPOINT": url,
     }
 
 
 def _service_account(token_uri: str = "") -> str:
-    """A service account's key, of one use: for the token server that is started here, unless another is given."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    """A service account's key, of one use: for the token server that is started here, unless another is given.
+
+    A short one: Prefect's block reads and checks it for each record.
+    """
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505
     pem = serialization.Encoding.PEM
     public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
