@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     def left_out(item: pytest.Item) -> int:
         given = getattr(item, "callspec", None)
-        return len(given.params["without"]) if given else 0
+        return len(given.params.get("without", [])) if given else 0
 
     count = getattr(config, "workerinput", {"workercount": 1})["workercount"]
     short = [item for item in items if not item.get_closest_marker("slow")]

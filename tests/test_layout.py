@@ -227,7 +227,8 @@ def test_the_table_has_no_answer_that_the_template_lacks() -> None:
 
 def template_paths() -> list[str]:
     """The paths of the template's own files, as a checkout of it has them."""
-    skipped = {".git", ".venv", ".uv", "__pycache__"}
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+    skipped = {".git", *(folder.rstrip("/") for folder in ignored)}
     return [
         path.relative_to(ROOT).as_posix()
         for path in sorted(ROOT.rglob("*"))
