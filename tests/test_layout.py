@@ -63,7 +63,8 @@ ADDED = {
     ("upsert", "postgres"): f"{MIGRATIONS} compose.yaml",
     ("checkpoint", "file"): "package/parts.py tests/test_marks.py",
     ("checkpoint", "storage"): "package/marks.py package/parts.py tests/test_marks.py",
-    ("ci", "github"): ".github/workflows/ci.yml",
+    ("ci", "github"): ".github/dependabot.yml .github/workflows/ci.yml",
+    ("ci", "gitlab"): ".gitlab-ci.yml renovate.json",
     ("deployment", "process"): "prefect.yaml tests/test_deployment.py",
 }
 
@@ -163,7 +164,7 @@ def test_no_jinja_is_left(baked: Baked, variant: Answers) -> None:
             kept = re.sub(r"\$\{\{.*?\}\}", "", text)
         elif name == "prefect.yaml":
             kept = re.sub(r"\{\{.*?\}\}", "", text)
-        left = re.findall(r".*(?:\{\{|\{%|cookiecutter\.(?!json\b)\w).*", kept)
+        left = re.findall(r"\{\{.*|\{%.*|cookiecutter\.(?!json\b)\w.*", kept)
         assert left == [], name
 
 
@@ -212,7 +213,7 @@ def test_nothing_of_this_machine_is_in_the_files(baked: Baked, variant: Answers)
 def test_no_package_index_is_configured(baked: Baked, variant: Answers) -> None:
     words = r"index[-_]url|\[\[(tool\.uv\.)?index|find[-_]links|UV_(DEFAULT_)?INDEX|/simple\b|trusted[-_]host"
     for name, text in texts_of(baked(variant)):
-        assert re.findall(f".*(?:{words}).*", text, re.IGNORECASE) == [], name
+        assert re.findall(words, text, re.IGNORECASE) == [], name
 
 
 def test_the_table_has_no_answer_that_the_template_lacks() -> None:
@@ -258,10 +259,55 @@ def workflows(baked: Baked) -> list[Path]:
     return [*(ROOT / ".github/workflows").glob("*.yml"), baked({}) / ".github/workflows/ci.yml"]
 
 
-def test_workflows_match_their_schema(baked: Callable[[Answers], Path]) -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
-    checked = subprocess.run([*command, *map(str, workflows(baked))], capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stdout
+@pytest.mark.parametrize(
+    ("schema", "ci", "name"),
+    [
+        ("github-workflows", "github", ".github/workflows/ci.yml"),
+        ("dependabot", "github", ".github/dependabot.yml"),
+        ("gitlab-ci", "gitlab", ".gitlab-ci.yml"),
+        ("renovate", "gitlab", "renovate.json"),
+    ],
+)
+def test_continuous_integration_matches_its_schema(baked: Baked, schema: str, ci: str, name: str) -> None:
+    files = [str(baked(variant) / name) for variant in pairwise() if variant["ci"] == ci]
+    assert files
+    run(ROOT, "check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+
+
+def test_workflows_of_the_template_match_their_schema() -> None:
+    workflows = sorted((ROOT / ".github/workflows").glob("*.yml"))
+    run(ROOT, "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *map(str, workflows))
+
+
+def test_workflows_are_secure(baked: Baked) -> None:
+    run(
+        ROOT,
+        "zizmor",
+        "--offline",
+        "--quiet",
+        "--persona",
+        "pedantic",
+        str(ROOT / ".github"),
+        str(baked({}) / ".github"),
+    )
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_continuous_integration_runs_the_projects_commands(baked: Baked, ci: str) -> None:
+    """On each Python that the project supports, and nothing but commands of its Makefile."""
+    for version, pythons in {"3.11": ["3.11", "3.12", "3.13"], "3.12": ["3.12", "3.13"], "3.13": ["3.13"]}.items():
+        project = baked({"ci": ci, "python_version": version})
+        if ci == "github":
+            (job,) = yaml.safe_load((project / ".github/workflows/ci.yml").read_text())["jobs"].values()
+            matrix, script = (
+                job["strategy"]["matrix"]["python"],
+                [step["run"] for step in job["steps"] if "run" in step],
+            )
+        else:
+            job = yaml.safe_load((project / ".gitlab-ci.yml").read_text())["check"]
+            matrix, script = job["parallel"]["matrix"][0]["PYTHON"], job["script"]
+        assert matrix == pythons
+        assert script == ["make lint", "make test"]
 
 
 def test_actions_are_pinned_by_commit(baked: Callable[[Answers], Path]) -> None:

@@ -15,28 +15,21 @@ from variants import CORE, Answers, chosen, command
 Check = Callable[[Path], str]
 
 
-@pytest.fixture(scope="module")
-def check(baked: Callable[[Answers], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Check]:
-    with checker([baked(variant) for variant in chosen()], tmp_path_factory.mktemp("types")) as faults:
-        yield faults
-
-
 @pytest.mark.slow
-def test_types_are_right(baked: Callable[[Answers], Path], check: Check) -> None:
+def test_types_are_right(
+    baked: Callable[[Answers], Path], copy: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """In one test: what one process knows of the libraries and of one variant serves for the next."""
     # Neighbours have most answers in common, and so most modules.
     variants = sorted(chosen(), key=lambda variant: [variant[prompt] for prompt in CORE])
-    found = {command(variant): check(baked(variant)) for variant in variants}
-    wrong = [f"{said}\nBake it again with:\n  {bake}" for bake, said in found.items() if said]
-    assert not wrong, f"{len(wrong)} of {len(found)} variants\n" + "\n\n".join(wrong[:5])
-
-
-@pytest.mark.slow
-def test_a_wrong_type_is_seen(baked: Callable[[Answers], Path], copy: Callable[[Path], Path], check: Check) -> None:
-    project = copy(baked({}))
-    settings = project / "src" / "durable_flights" / "settings.py"
+    wrong = copy(baked(variants[0]))
+    settings = wrong / "src" / "durable_flights" / "settings.py"
     settings.write_text(settings.read_text() + "\nwrong: int = settings\n")
-    assert "Incompatible types in assignment" in check(project)
+    with checker([baked(variant) for variant in variants], tmp_path_factory.mktemp("types")) as faults:
+        assert "Incompatible types in assignment" in faults(wrong)
+        found = {command(variant): faults(baked(variant)) for variant in variants}
+    reports = [f"{said}\nBake it again with:\n  {bake}" for bake, said in found.items() if said]
+    assert not reports, f"{len(reports)} of {len(found)} variants\n" + "\n\n".join(reports[:5])
 
 
 @contextmanager
