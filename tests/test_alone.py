@@ -1,4 +1,4 @@
-"""A project as its owner tests it: `make test`, in an empty home, where nothing of the template is at hand."""
+"""A project as its owner tests it: in an empty home, by several processes, with nothing of the template at hand."""
 
 import os
 import subprocess
@@ -45,3 +45,24 @@ def test_a_project_alone_passes_its_tests(
     )
     assert done.returncode == 0, f"{done.stdout[-6000:]}\n\nBake it again with:\n  {command(variant)}"
     assert " passed" in done.stdout
+
+
+@pytest.mark.parametrize("variant", each(SAMPLE if ALL else SAMPLE[:1]))
+def test_each_process_finds_the_same_tests(
+    baked: Callable[[Answers], Path], copy: Callable[[Path], Path], environment: dict[str, str], variant: Answers
+) -> None:
+    """Whatever the time and the order of sets; otherwise `make test` stops."""
+    project = copy(baked(variant))
+    found = []
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"],
+            cwd=project,
+            env={**environment, "PYTHONPATH": str(project / "src"), "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        found.append([line for line in done.stdout.splitlines() if "::" in line])
+    assert found[0] == found[1] != []

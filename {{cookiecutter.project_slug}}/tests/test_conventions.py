@@ -1,4 +1,4 @@
-"""The project's conventions: every task has its policies, and no task runs in one of Prefect's transactions.
+"""The project's conventions: every task and flow has its policies, and none uses Prefect's transactions.
 
 What is to be an exception is named in a table here, with the reason, and so is seen in review.
 """
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import State, Task
+import yaml
+from prefect import Flow, State, Task
 {%- if cookiecutter.cache_key == "none" %}
 from prefect.cache_policies import DEFAULT
 {%- endif %}
@@ -22,27 +23,44 @@ import {{ cookiecutter.package_name }}
 {%- if cookiecutter.cache_key != "none" %}
 from {{ cookiecutter.package_name }}.cache_keys import cache_key
 {%- endif %}
-from {{ cookiecutter.package_name }}.durable import {% if cookiecutter.cache_key != "none" %}ONCE, {% endif %}durable_task
+from {{ cookiecutter.package_name }}.durable import FLOW_POLICIES, {% if cookiecutter.cache_key != "none" %}ONCE, {% endif %}POLICIES, durable_flow, durable_task
 from {{ cookiecutter.package_name }}.results import RESULTS
+from {{ cookiecutter.package_name }}.settings import ROOT
 {%- if cookiecutter.retry_policy != "none" %}
 from {{ cookiecutter.package_name }}.transient import is_transient
 {%- endif %}
 
 EXEMPT: dict[str, str] = {}
-"""Tasks that do not follow a convention: their name, such as `flows.send_mail`, and why."""
+"""Tasks and flows that do not follow a convention: their name, such as `flows.send_mail`, and why."""
 
+NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
+"""Of flows and deployments."""
 PACKAGE = "{{ cookiecutter.package_name }}"
 
 
-def tasks() -> dict[str, Task[Any, Any]]:
-    """Every task of the package, by the name it is defined under."""
-    found = {}
+def found(kind: type[Any]) -> dict[str, Any]:
+    """Every task or flow of the package, by the name it is defined under."""
+    result = {}
     for module in pkgutil.walk_packages({{ cookiecutter.package_name }}.__path__, f"{PACKAGE}."):
         if not module.name.endswith("__main__"):
             for name, value in vars(importlib.import_module(module.name)).items():
-                if isinstance(value, Task):
-                    found[f"{value.fn.__module__}.{name}".removeprefix(f"{PACKAGE}.")] = value
-    return found
+                if isinstance(value, kind):
+                    result[f"{value.fn.__module__}.{name}".removeprefix(f"{PACKAGE}.")] = value
+    return result
+
+
+def tasks() -> dict[str, Task[Any, Any]]:
+    return found(Task)
+
+
+def flows() -> dict[str, Flow[Any, Any]]:
+    return found(Flow)
+
+
+def place(fn: Any) -> str:
+    """Where a function is written: its file and line."""
+    file = Path(inspect.getsourcefile(fn) or "")
+    return f"{file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}:{inspect.getsourcelines(fn)[1]}"
 
 
 def faults(task: Task[Any, Any]) -> list[str]:
@@ -61,8 +79,21 @@ def faults(task: Task[Any, Any]) -> list[str]:
         "retries": (task.retries > 0, True),
 {%- endif %}
         "version": (bool(task.version), True),
+        "timeout_seconds": (bool(task.timeout_seconds or not POLICIES.get("timeout_seconds")), True),
+        "tags": (set(POLICIES.get("tags", ())) <= task.tags, True),
         # Prefect 3.8.8 stores a returned failure, and finds it as a success: raise an error.
         "no returned Failed": (re.findall(r"return Failed\(", inspect.getsource(task.fn)), []),
+    }
+    return [name for name, (found, right) in wanted.items() if found != right]
+
+
+def flow_faults(flow: Flow[Any, Any]) -> list[str]:
+    """What a flow lacks."""
+    wanted = {
+        "name": (bool(re.fullmatch(NAME, flow.name)), True),
+        "task_runner": (flow.task_runner, FLOW_POLICIES["task_runner"]),
+        "retries": (flow.retries >= FLOW_POLICIES.get("retries", 0), True),
+        "timeout_seconds": (bool(flow.timeout_seconds or not FLOW_POLICIES.get("timeout_seconds")), True),
     }
     return [name for name, (found, right) in wanted.items() if found != right]
 
@@ -71,17 +102,36 @@ def faults(task: Task[Any, Any]) -> list[str]:
 def test_task_follows_the_conventions(name: str) -> None:
     missing = faults(tasks()[name])
     assert not missing or name in EXEMPT, (
-        f"task {name} has no policy of the project for {', '.join(missing)}: make it with"
+        f"{place(tasks()[name].fn)}: task {name} has no policy of the project for {', '.join(missing)}: make it with"
         f' @durable_task(version="1"), or add "{name}" to EXEMPT in {__file__} with the reason'
     )
 
 
-def test_the_walk_finds_the_tasks() -> None:
+@pytest.mark.parametrize("name", sorted(flows()))
+def test_flow_follows_the_conventions(name: str) -> None:
+    missing = flow_faults(flows()[name])
+    assert not missing or name in EXEMPT, (
+        f"{place(flows()[name].fn)}: flow {name} has no policy of the project for {', '.join(missing)}: make it with"
+        f' @durable_flow("its-name"), or add "{name}" to EXEMPT in {__file__} with the reason'
+    )
+
+
+def test_deployments_have_tags_and_names_of_the_conventions() -> None:
+    lines = (ROOT / "prefect.yaml").read_text(encoding="utf-8").splitlines()
+    for deployment in yaml.safe_load("\n".join(lines))["deployments"]:
+        name = deployment["name"]
+        line = next(number for number, text in enumerate(lines, 1) if "name:" in text and name in text)
+        assert re.fullmatch(NAME, name), f"prefect.yaml:{line}: {name} is not lower case, with dashes"
+        assert deployment.get("tags"), f"prefect.yaml:{line}: {name} has no tags, by which its runs are found"
+
+
+def test_the_walk_finds_tasks_and_flows() -> None:
     assert "flows.load_chunk" in tasks()
+    assert "flows.load_flights" in flows()
 
 
 def test_no_exemption_outlives_its_task() -> None:
-    assert set(EXEMPT) <= set(tasks())
+    assert set(EXEMPT) <= {*tasks(), *flows()}
 
 
 def test_a_task_without_policies_is_caught() -> None:
@@ -112,6 +162,42 @@ def test_a_task_without_policies_is_caught() -> None:
 {%- if cookiecutter.cache_key != "none" %}
     assert not faults(once)
 {%- endif %}
+
+
+def test_a_flow_without_policies_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect import flow
+
+    @flow(name="Bare flow")
+    def bare() -> None: ...
+
+    @durable_flow("a-name")
+    def durable() -> None: ...
+
+    assert flow_faults(bare) == ["name", "task_runner"]
+    assert flow_faults(durable) == []
+    monkeypatch.setitem(FLOW_POLICIES, "timeout_seconds", 60)
+    assert flow_faults(durable) == ["timeout_seconds"]
+    assert flow_faults(durable_flow("a-name")(lambda: None)) == []
+
+
+def test_what_is_added_to_the_policies_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    @durable_task(version="1")
+    def before() -> None: ...
+
+    for name, value in {"timeout_seconds": 60, "tags": ["team"]}.items():
+        monkeypatch.setitem(POLICIES, name, value)
+        assert name in faults(before)
+
+    @durable_task(version="1")
+    def after() -> None: ...
+
+    assert faults(after) == []
+
+
+def test_the_place_of_a_task_is_the_line_to_change() -> None:
+    fn = tasks()["flows.load_chunk"].fn
+    file, _, line = place(fn).rpartition(":")
+    assert (ROOT / file).read_text(encoding="utf-8").splitlines()[int(line) - 1].startswith("@durable_task(")
 
 
 TRANSACTIONS: dict[str, str] = {}

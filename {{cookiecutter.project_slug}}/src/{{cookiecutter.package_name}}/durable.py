@@ -1,9 +1,9 @@
-"""The one decorator for tasks: Prefect's, with the project's policies."""
+"""The decorators for tasks and flows: Prefect's, with the project's policies."""
 
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from prefect import State, Task, task
+from prefect import Flow, State, Task, flow, task
 {%- if cookiecutter.cache_key == "none" %}
 from prefect.cache_policies import DEFAULT
 {%- endif %}
@@ -14,8 +14,9 @@ from .locks import LOCKS
 {% endif -%}
 from .results import RESULTS
 {%- if cookiecutter.retry_policy != "none" %}
-from .retries import RETRIES
+from .retries import FLOW_RETRIES, RETRIES
 {%- endif %}
+from .runners import task_runner
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,6 +36,15 @@ POLICIES: dict[str, Any] = {
     **RETRIES,
 {%- endif %}
 }
+"""Of tasks. What is added here, such as `timeout_seconds` or `tags`, all of them have, and a test sees to it."""
+
+FLOW_POLICIES: dict[str, Any] = {
+    "task_runner": task_runner(),
+{%- if cookiecutter.retry_policy != "none" %}
+    **FLOW_RETRIES,
+{%- endif %}
+}
+"""Of flows."""
 
 {%- if cookiecutter.cache_key != "none" %}
 
@@ -59,6 +69,16 @@ def durable_task(**options: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
     What fails must raise: a returned `Failed(...)` is stored, and found as a success (Prefect 3.8.8).
     """
     return task(**(POLICIES | options))
+
+
+def durable_flow(name: str, **options: Any) -> Callable[[Callable[P, R]], Flow[P, R]]:
+    """Make a function a Prefect flow under the project's policies.
+
+    Args:
+        name: by which deployments and Prefect's pages know it: lower case, with dashes.
+        **options: of `prefect.flow`; they go before the policies.
+    """
+    return flow(name=name, **(FLOW_POLICIES | options))
 
 
 def stored(state: State[Any]) -> bool:
