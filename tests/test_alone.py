@@ -12,10 +12,8 @@ from variants import ALL, Answers, command, each
 SAMPLE = [
     {},
     {"result_storage": "s3", "cache_key": "file_content", "upsert": "postgres", "checkpoint": "storage"},
-    {"result_storage": "azure", "retry_policy": "none", "upsert": "duckdb", "checkpoint": "file"},
-    {"result_storage": "gcs", "cache_key": "none", "retry_policy": "fixed", "upsert": "none", "checkpoint": "none"},
 ]
-"""Each answer that takes libraries or servers of its own."""
+"""The defaults, and others that take servers."""
 TIMEOUT = 1200.0
 """Seconds, with all that is installed."""
 

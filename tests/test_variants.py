@@ -5,10 +5,11 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from forks import Forks
-from variants import CHOICES, CORE, Answers, chosen, command, each
+from variants import CHOICES, CORE, Answers, chosen, command, each, pairwise
 
 TESTS_TIMEOUT = 1200.0
 """Seconds for one variant's tests."""
@@ -26,7 +27,7 @@ def skips(output: str) -> list[str]:
     return [re.sub(r"^\S+?(:\d+)?: ", "", line) for line in re.findall(r"^SKIPPED \[\d+\] (.+)$", output, re.MULTILINE)]
 
 
-# What tests of one part depend on: they run once for each of these. All others join the parts, and run in each variant.
+# The answers that tests depend on: they run once for each combination of these, in one of the variants that have it.
 Depends = Callable[[Answers], object]
 
 
@@ -34,7 +35,7 @@ def answers_of(*prompts: str) -> Depends:
     return lambda variant: [variant[prompt] for prompt in prompts]
 
 
-OF_ONE_PART: dict[str, Depends] = {
+DEPENDS: dict[str, Depends] = {
     "test_attempts.py": answers_of("retry_policy"),
     "test_cache_keys.py": answers_of("cache_key"),
     "test_caching.py": answers_of("cache_key"),
@@ -44,6 +45,11 @@ OF_ONE_PART: dict[str, Depends] = {
         variant["upsert"] if variant["checkpoint"] == "database" else "",
         variant["result_storage"] if variant["checkpoint"] == "storage" else "",
     ),
+    "test_conventions.py": lambda variant: (
+        answers_of("result_storage", "cache_key", "retry_policy")(variant),
+        variant["upsert"] == "none",
+        variant["checkpoint"] == "none",
+    ),
     "test_deployment.py": lambda variant: (variant["deployment"], variant["result_storage"] == "local"),
     "test_durability.py": lambda variant: (variant["result_storage"], variant["cache_key"] == "none"),
     "test_effects.py": lambda variant: (variant["checkpoint"] == "none", variant["retry_policy"] == "none"),
@@ -52,8 +58,10 @@ OF_ONE_PART: dict[str, Depends] = {
     "test_full_disk.py": lambda variant: variant["checkpoint"] == "database" and variant["upsert"],
     "test_locks.py": lambda variant: variant["cache_key"] == "none",
     "test_lost_connections.py": lambda variant: variant["checkpoint"] == "database" and variant["upsert"],
+    "test_main.py::test_failed_chunk": answers_of("cache_key", "retry_policy", "upsert", "checkpoint"),
     "test_main.py::test_job_that_is_not_known": answers_of("checkpoint"),
     "test_main.py::test_nothing_to_resume": answers_of("result_storage"),
+    "test_main.py::test_run_says": answers_of("result_storage", "cache_key", "upsert", "checkpoint"),
     "test_main.py::test_setup_may_be_repeated": answers_of("result_storage"),
     "test_main.py::test_unreachable_server": answers_of("result_storage"),
     "test_main.py::test_unusable_source": answers_of(),
@@ -74,6 +82,10 @@ OF_ONE_PART: dict[str, Depends] = {
     "test_retries.py": answers_of("retry_policy"),
     "test_rows.py": answers_of("upsert"),
     "test_runners.py": answers_of("task_runner"),
+    "test_settings.py": lambda variant: (
+        answers_of("result_storage", "retry_policy", "upsert")(variant),
+        variant["cache_key"] == "none",
+    ),
     "test_steps.py": answers_of("checkpoint"),
     "test_store.py": answers_of("result_storage"),
     "test_transient.py": answers_of("retry_policy"),
@@ -83,13 +95,13 @@ OF_ONE_PART: dict[str, Depends] = {
 
 
 def left_out(variants: list[Answers]) -> list[list[str]]:
-    """Return, for each variant, the tests of one part that another one runs: that whose other answers are cheaper."""
+    """Return, for each variant, the tests that another one runs: that whose other answers are cheaper."""
     runs: dict[tuple[str, str], int] = {}
     for place in sorted(range(len(variants)), key=lambda place: cost(variants[place])):
-        for test, depends in OF_ONE_PART.items():
+        for test, depends in DEPENDS.items():
             runs.setdefault((test, str(depends(variants[place]))), place)
     return [
-        [test for test, depends in OF_ONE_PART.items() if runs[test, str(depends(variant))] != place]
+        [test for test, depends in DEPENDS.items() if runs[test, str(depends(variant))] != place]
         for place, variant in enumerate(variants)
     ]
 
@@ -107,8 +119,17 @@ def own_tests(environment: dict[str, str], api: str) -> Iterator[Callable[[Path,
     forks.end()
 
 
+def with_tests() -> list[Any]:
+    """Return the variants that have tests left to run, and what each leaves out."""
+    variants = chosen()
+    some = [
+        (variant, out) for variant, out in zip(variants, left_out(variants), strict=True) if len(out) < len(DEPENDS)
+    ]
+    return each([variant for variant, _ in some], [out for _, out in some])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("variant", "without"), each(chosen(), left_out(chosen())))
+@pytest.mark.parametrize(("variant", "without"), with_tests())
 def test_a_variant_passes_its_own_tests(
     baked: Callable[[Answers], Path],
     copy: Callable[[Path], Path],
@@ -158,9 +179,9 @@ def test_the_environment_of_a_run_is_its_own(environment: dict[str, str]) -> Non
     assert environment["HOME"] == os.environ["HOME"]
 
 
-def test_tests_of_one_part_run_with_all_answers_that_they_depend_on() -> None:
+def test_tests_run_with_all_answers_that_they_depend_on() -> None:
     variants = chosen()
-    for test, depends in OF_ONE_PART.items():
+    for test, depends in DEPENDS.items():
         runs = [
             depends(variant)
             for variant, without in zip(variants, left_out(variants), strict=True)
@@ -170,11 +191,18 @@ def test_tests_of_one_part_run_with_all_answers_that_they_depend_on() -> None:
         assert {str(run) for run in runs} == {str(depends(variant)) for variant in variants}, test
 
 
-def test_tests_of_one_part_exist(baked: Callable[[Answers], Path]) -> None:
-    for test in OF_ONE_PART:
-        module, _, function = test.partition("::")
-        projects = [
-            baked(answers) for answers in ({}, {"result_storage": "s3"}, {"checkpoint": "file"}, {"upsert": "postgres"})
-        ]
-        files = [project / "tests" / module for project in projects]
-        assert any(file.exists() and f"def {function}" in file.read_text() for file in files), test
+def test_the_answers_that_tests_depend_on_are_known(baked: Callable[[Answers], Path]) -> None:
+    """Each test of each variant is in the table, and nothing else is."""
+    tests = {}
+    for variant in pairwise():
+        for file in (baked(variant) / "tests").glob("test_*.py"):
+            tests.setdefault(file.name, set()).update(re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE))
+    whole = {name for name in DEPENDS if "::" not in name}
+    assert whole <= set(tests)
+    parts = {name for name in DEPENDS if "::" in name}
+    for part in parts:
+        module, _, function = part.partition("::")
+        assert any(test.startswith(function) for test in tests[module]), part
+    for module in set(tests) - whole:
+        for test in tests[module]:
+            assert [part for part in parts if f"{module}::{test}".startswith(part)], f"{module}::{test}"
