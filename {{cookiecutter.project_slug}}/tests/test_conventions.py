@@ -103,7 +103,7 @@ def test_task_follows_the_conventions(name: str) -> None:
     missing = faults(tasks()[name])
     assert not missing or name in EXEMPT, (
         f"{place(tasks()[name].fn)}: task {name} has no policy of the project for {', '.join(missing)}: make it with"
-        f' @durable_task(version="1"), or add "{name}" to EXEMPT in {__file__} with the reason'
+        f' @durable_task(version="1"), or add "{name}" to EXEMPT in tests/test_conventions.py with the reason'
     )
 
 
@@ -112,7 +112,7 @@ def test_flow_follows_the_conventions(name: str) -> None:
     missing = flow_faults(flows()[name])
     assert not missing or name in EXEMPT, (
         f"{place(flows()[name].fn)}: flow {name} has no policy of the project for {', '.join(missing)}: make it with"
-        f' @durable_flow("its-name"), or add "{name}" to EXEMPT in {__file__} with the reason'
+        f' @durable_flow("its-name"), or add "{name}" to EXEMPT in tests/test_conventions.py with the reason'
     )
 
 
@@ -221,7 +221,7 @@ def test_no_module_puts_tasks_into_a_transaction() -> None:
     files = Path({{ cookiecutter.package_name }}.__file__).parent.rglob("*.py")
     found = {file.stem for file in files if uses_transactions(file.read_text(encoding="utf-8"))}
     assert found == set(TRANSACTIONS), (
-        f"leave out prefect.transactions, or name the module in TRANSACTIONS in {__file__} with the reason"
+        f"leave out prefect.transactions, or name the module in TRANSACTIONS in tests/test_conventions.py with the reason"
     )
 
 
