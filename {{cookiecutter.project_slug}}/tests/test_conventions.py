@@ -204,25 +204,26 @@ TRANSACTIONS: dict[str, str] = {}
 """Modules that use Prefect's transactions all the same: their name, such as `flows`, and why."""
 
 
-def uses_transactions(source: str) -> bool:
-    """Whether a module imports `prefect.transactions`, in whatever form."""
-    names = set()
+def uses_of_transactions(source: str) -> list[int]:
+    """The lines in which a module imports `prefect.transactions`, in whatever form."""
+    found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            found += [(alias.name, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return any(f"{name}.".startswith("prefect.transactions.") for name in names)
+            found += [(f"{node.module}.{alias.name}", node.lineno) for alias in node.names]
+    return [line for name, line in found if f"{name}.".startswith("prefect.transactions.")]
 
 
 def test_no_module_puts_tasks_into_a_transaction() -> None:
     # A transaction around tasks stores their results when it ends, so that a killed run has none; and a retry inside
     # of it rolls it back: the run is Completed, and the results of the other tasks are gone.
-    files = Path({{ cookiecutter.package_name }}.__file__).parent.rglob("*.py")
-    found = {file.stem for file in files if uses_transactions(file.read_text(encoding="utf-8"))}
-    assert found == set(TRANSACTIONS), (
-        f"leave out prefect.transactions, or name the module in TRANSACTIONS in tests/test_conventions.py with the reason"
-    )
+    for file in Path({{ cookiecutter.package_name }}.__file__).parent.rglob("*.py"):
+        lines = uses_of_transactions(file.read_text(encoding="utf-8"))
+        assert not lines or file.stem in TRANSACTIONS, (
+            f"{file.relative_to(ROOT)}:{lines[0]}: leave out prefect.transactions, or name the module in TRANSACTIONS"
+            " in tests/test_conventions.py with the reason"
+        )
 
 
 @pytest.mark.parametrize(
@@ -235,4 +236,4 @@ def test_no_module_puts_tasks_into_a_transaction() -> None:
     ],
 )
 def test_a_transaction_is_caught(source: str) -> None:
-    assert uses_transactions(source)
+    assert uses_of_transactions(source)
