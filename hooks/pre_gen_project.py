@@ -41,7 +41,7 @@ DEPENDENCIES = set(
 )
 FOLDERS = {"data", "deployment", "src", "test", "tests", "var"}
 # Modules of the project's own tests, beside those whose names start with test_.
-TEST_MODULES = {"conftest", "crash", "processes", "servers", "sink", "source", "store"}
+TEST_MODULES = {"conftest", "crash", "prefect_yaml", "processes", "servers", "sink", "source", "store"}
 # Commands of a virtual environment, which the project's own command would replace.
 COMMANDS = {"activate", "deactivate", "pip", "pip3", "python", "python3"}
 RESERVED = {"aux", "con", "nul", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}

@@ -42,7 +42,7 @@ def test_all_checks_pass(
     # Types are checked by `test_types.py`.
     done = call(project, {**environment, "SKIP": "mypy"}, ".venv/bin/pre-commit", "run", "--all-files")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("Passed") == 2
+    assert done.stdout.count("Passed") == 3
     assert call(project, environment, "git", "status", "--porcelain").stdout.strip() == "", "no check changes a file"
 
 

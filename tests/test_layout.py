@@ -24,9 +24,9 @@ COMMON = """
     package/__init__.py package/__main__.py package/durable.py package/flights.py package/flows.py package/progress.py
     package/probe.py package/rejects.py package/resume.py package/results.py package/runners.py package/runs.py
     package/server.py package/settings.py
-    tests/conftest.py tests/processes.py tests/source.py tests/store.py tests/test_conventions.py
-    tests/test_durability.py tests/test_flights.py tests/test_flows.py tests/test_main.py tests/test_progress.py
-    tests/test_results.py tests/test_runners.py tests/test_settings.py
+    tests/conftest.py tests/prefect_yaml.py tests/processes.py tests/source.py tests/store.py tests/test_conventions.py
+    tests/test_durability.py tests/test_flights.py tests/test_flows.py tests/test_main.py tests/test_prefect_yaml.py
+    tests/test_progress.py tests/test_results.py tests/test_runners.py tests/test_settings.py
 """
 
 # Those that a prompt adds, whatever its answer, unless that is `none`.

@@ -77,6 +77,7 @@ DEPENDS: dict[str, Depends] = {
         variant["result_storage"] if variant["checkpoint"] == "storage" and variant["upsert"] != "none" else "",
     ),
     "test_outages.py": answers_of("result_storage"),
+    "test_prefect_yaml.py": answers_of("deployment"),
     "test_progress.py": answers_of(),
     "test_results.py": lambda variant: (variant["result_storage"], variant["upsert"] == "none"),
     "test_retries.py": answers_of("retry_policy"),
