@@ -1,5 +1,6 @@
 """Each variant passes its own tests, against one Prefect server."""
 
+import ast
 import os
 import re
 import time
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from forks import Forks
-from variants import CHOICES, CORE, Answers, chosen, command, each, pairwise
+from variants import CHOICES, CORE, Answers, chosen, command, each, name
 
 TESTS_TIMEOUT = 1200.0
 """Seconds for one variant's tests."""
@@ -54,7 +55,10 @@ DEPENDS: dict[str, Depends] = {
     "test_durability.py": lambda variant: (variant["result_storage"], variant["cache_key"] == "none"),
     "test_effects.py": lambda variant: (variant["checkpoint"] == "none", variant["retry_policy"] == "none"),
     "test_flights.py": answers_of(),
-    "test_flows.py": answers_of("checkpoint", "upsert"),
+    "test_flows.py": lambda variant: (
+        answers_of("checkpoint", "upsert")(variant),
+        variant["cache_key"] == "none",
+    ),
     "test_full_disk.py": lambda variant: variant["checkpoint"] == "database" and variant["upsert"],
     "test_locks.py": lambda variant: variant["cache_key"] == "none",
     "test_lost_connections.py": lambda variant: variant["checkpoint"] == "database" and variant["upsert"],
@@ -76,7 +80,16 @@ DEPENDS: dict[str, Depends] = {
         variant["upsert"] != "none" and variant["checkpoint"],
         variant["result_storage"] if variant["checkpoint"] == "storage" and variant["upsert"] != "none" else "",
     ),
-    "test_outages.py": answers_of("result_storage"),
+    "test_outages.py::test_block": answers_of("result_storage"),
+    "test_outages.py::test_errors": answers_of("result_storage"),
+    "test_outages.py::test_missing_place": answers_of("result_storage"),
+    "test_outages.py::test_no_secret": answers_of("result_storage"),
+    "test_outages.py::test_place": answers_of("result_storage"),
+    "test_outages.py::test_result": answers_of("result_storage"),
+    "test_outages.py::test_run_takes": lambda variant: (variant["result_storage"], variant["cache_key"] == "none"),
+    "test_outages.py::test_store_that": lambda variant: (variant["result_storage"], variant["checkpoint"] == "storage"),
+    "test_outages.py::test_store_without": answers_of("result_storage"),
+    "test_outages.py::test_wrong_key": answers_of("result_storage"),
     "test_prefect_yaml.py": answers_of("deployment"),
     "test_progress.py": answers_of(),
     "test_results.py": lambda variant: (variant["result_storage"], variant["upsert"] == "none"),
@@ -192,18 +205,28 @@ def test_tests_run_with_all_answers_that_they_depend_on() -> None:
         assert {str(run) for run in runs} == {str(depends(variant)) for variant in variants}, test
 
 
-def test_the_answers_that_tests_depend_on_are_known(baked: Callable[[Answers], Path]) -> None:
-    """Each test of each variant is in the table, and nothing else is."""
-    tests = {}
-    for variant in pairwise():
-        for file in (baked(variant) / "tests").glob("test_*.py"):
-            tests.setdefault(file.name, set()).update(re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE))
-    whole = {name for name in DEPENDS if "::" not in name}
-    assert whole <= set(tests)
-    parts = {name for name in DEPENDS if "::" in name}
-    for part in parts:
-        module, _, function = part.partition("::")
-        assert any(test.startswith(function) for test in tests[module]), part
-    for module in set(tests) - whole:
-        for test in tests[module]:
-            assert [part for part in parts if f"{module}::{test}".startswith(part)], f"{module}::{test}"
+def texts(project: Path) -> dict[str, str]:
+    """The tests of a project by their names in the table, each with its text: a module, or functions of one."""
+    found = {}
+    for file in (project / "tests").glob("test_*.py"):
+        text = file.read_text(encoding="utf-8")
+        if file.name in DEPENDS:
+            found[file.name] = text
+            continue
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                (name,) = [name for name in DEPENDS if f"{file.name}::{node.name}".startswith(name)]
+                found[name] = found.get(name, "") + ast.unparse(node)
+    return found
+
+
+def test_tests_are_the_same_where_they_depend_on_the_same(baked: Callable[[Answers], Path]) -> None:
+    """All tests are in the table, and the template writes each the same way for the answers that the table names."""
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    names = set()
+    for variant in chosen():
+        for test, text in texts(baked(variant)).items():
+            names.add(test)
+            known, other = first.setdefault((test, str(DEPENDS[test](variant))), (text, name(variant)))
+            assert text == known, f"{test} of {name(variant)} is not that of {other}"
+    assert names == set(DEPENDS)
