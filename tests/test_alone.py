@@ -64,3 +64,20 @@ def test_each_process_finds_the_same_tests(
         assert done.returncode == 0, done.stdout
         found.append([line for line in done.stdout.splitlines() if "::" in line])
     assert found[0] == found[1] != []
+
+
+def test_a_project_starts_a_server_for_its_tests(
+    baked: Callable[[Answers], Path], copy: Callable[[Path], Path], environment: dict[str, str]
+) -> None:
+    """Beside tests that fork before it is there: the processes of later tests have to find it."""
+    project = copy(baked(SAMPLE[1]))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"]
+        + [f"tests/{name}.py" for name in ("test_writers", "test_checkpoints")],
+        cwd=project,
+        env={**environment, "PYTHONPATH": str(project / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
