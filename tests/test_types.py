@@ -10,18 +10,24 @@ from pathlib import Path
 
 import pytest
 from forks import MODULES
-from variants import CORE, Answers, chosen, command
+from variants import ALL, CORE, Answers, chosen, command
 
 Check = Callable[[Path], str]
 
 
+PARTS = 4 if ALL else 1
+"""So many tests share the variants."""
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
 def test_types_are_right(
-    baked: Callable[[Answers], Path], copy: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+    baked: Callable[[Answers], Path], copy: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory, part: int
 ) -> None:
-    """In one test: what one process knows of the libraries and of one variant serves for the next."""
+    """Many variants in a test: what one process knows of the libraries and of one variant serves for the next."""
     # Neighbours have most answers in common, and so most modules.
     variants = sorted(chosen(), key=lambda variant: [variant[prompt] for prompt in CORE])
+    variants = variants[len(variants) * part // PARTS : len(variants) * (part + 1) // PARTS]
     wrong = copy(baked(variants[0]))
     settings = wrong / "src" / "durable_flights" / "settings.py"
     settings.write_text(settings.read_text() + "\nwrong: int = settings\n")

@@ -47,7 +47,8 @@ DEPENDS: dict[str, Depends] = {
         variant["result_storage"] if variant["checkpoint"] == "storage" else "",
     ),
     "test_conventions.py": lambda variant: (
-        answers_of("result_storage", "cache_key", "retry_policy")(variant),
+        answers_of("cache_key", "retry_policy")(variant),
+        variant["result_storage"] == "local",
         variant["upsert"] == "none",
         variant["checkpoint"] == "none",
     ),
@@ -62,7 +63,11 @@ DEPENDS: dict[str, Depends] = {
     "test_full_disk.py": lambda variant: variant["checkpoint"] == "database" and variant["upsert"],
     "test_locks.py": lambda variant: variant["cache_key"] == "none",
     "test_lost_connections.py": lambda variant: variant["checkpoint"] == "database" and variant["upsert"],
-    "test_main.py::test_failed_chunk": answers_of("cache_key", "retry_policy", "upsert", "checkpoint"),
+    "test_main.py::test_failed_chunk": lambda variant: (
+        answers_of("upsert", "checkpoint")(variant),
+        variant["cache_key"] == "none",
+        variant["retry_policy"] == "none",
+    ),
     "test_main.py::test_job_that_is_not_known": answers_of("checkpoint"),
     "test_main.py::test_nothing_to_resume": answers_of("result_storage"),
     "test_main.py::test_run_says": answers_of("result_storage", "cache_key", "upsert", "checkpoint"),
@@ -97,8 +102,9 @@ DEPENDS: dict[str, Depends] = {
     "test_rows.py": answers_of("upsert"),
     "test_runners.py": answers_of("task_runner"),
     "test_settings.py": lambda variant: (
-        answers_of("result_storage", "retry_policy", "upsert")(variant),
+        answers_of("result_storage", "retry_policy")(variant),
         variant["cache_key"] == "none",
+        variant["upsert"] == "none",
     ),
     "test_steps.py": answers_of("checkpoint"),
     "test_store.py": answers_of("result_storage"),
