@@ -1,6 +1,10 @@
 """The upsert on SQLite: what is this database's own."""
 
+import sqlite3
+import time
+from contextlib import closing
 from decimal import Decimal
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import pytest
@@ -57,3 +61,24 @@ def test_commits_survive_a_loss_of_power() -> None:
     with database().connect() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
+
+
+def test_who_reads_before_writing_is_not_turned_away_by_another_writer() -> None:
+    table = table_of(Integer())
+    with database().begin() as connection:
+        table.create(connection)
+
+    def write() -> None:
+        # As another process does: here all share one connection.
+        with closing(sqlite3.connect(str(database().url.database), timeout=60)) as other, other:
+            other.execute("INSERT INTO t VALUES (2, 2)")
+
+    with ThreadPool(1) as pool:
+        with database().begin() as connection:
+            assert connection.execute(select(table)).all() == []
+            second = pool.apply_async(write)
+            time.sleep(0.3)
+            upsert(connection, table, [{"id": 1, "c": 1}])
+        second.get(60)
+    with database().connect() as connection:
+        assert connection.scalars(select(table.c.id).order_by(table.c.id)).all() == [1, 2]

@@ -172,6 +172,7 @@ def test_times_come_back_in_utc(connection: Connection) -> None:
     upsert(connection, things, [row("a", at=local)])
     assert connection.scalar(select(things.c.at)) == datetime(2013, 1, 1, 10, tzinfo=UTC)
     assert upsert(connection, things, [row("a", at=local.astimezone(UTC))]).unchanged == 1
+    assert connection.scalar(select(things.c.at).where(things.c.at == local)), "found by a time of any zone"
 
 
 BERLIN = ZoneInfo("Europe/Berlin")
