@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from {{ cookiecutter.package_name }}.settings import ENV_FILE, PREFIX, ROOT, Settings, settings
 
@@ -48,6 +48,12 @@ def test_value_out_of_range_is_an_error(monkeypatch: pytest.MonkeyPatch, name: s
     monkeypatch.setenv(PREFIX + name, value)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()
+
+
+def test_secrets_are_of_a_type_that_is_not_shown() -> None:
+    for name, field in Settings.model_fields.items():
+        if any(word in name for word in ("secret", "credentials", "connection_string", "database_url")):
+            assert field.annotation is SecretStr, name
 {%- if cookiecutter.upsert != "none" %}
 
 

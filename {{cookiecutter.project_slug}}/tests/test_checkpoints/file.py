@@ -285,3 +285,20 @@ def test_fork_has_locks_of_its_own() -> None:
     if not pid:
         os._exit(len(checkpoints._journals))
     assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_mark_is_on_the_disk_when_its_step_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as a test can see: the journal is flushed after each line, with the line in it."""
+    flush, sizes = checkpoints._flush, [0]
+
+    def seen(descriptor: int) -> None:
+        flush(descriptor)
+        sizes.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(checkpoints, "_flush", seen)
+    checkpoint = Checkpoint("job")
+    for key in "abc":
+        with checkpoint.step(key):
+            pass
+        (journal,) = (path for path in settings.home.rglob("*") if path.is_file() and path.stat().st_size > 0)
+        assert sizes[-1] == journal.stat().st_size > sizes[-2]

@@ -1,6 +1,7 @@
 """Marks beside the results: what several workers may do, what stands in the store, and what is said if it fails."""
 
 import json
+from multiprocessing.pool import ThreadPool
 from multiprocessing.synchronize import Barrier
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from {{ cookiecutter.package_name }} import marks
 from {{ cookiecutter.package_name }}.checkpoints import Checkpoint, status
 from {{ cookiecutter.package_name }}.probe import StoreError
+from {{ cookiecutter.package_name }}.results import RESULTS
 
 from processes import FORKS
 
@@ -31,6 +33,22 @@ def test_two_workers_at_the_same_step_may_both_do_it_and_leave_one_mark() -> Non
         assert worker.exitcode == 0
     assert Checkpoint("job").done() == {"a"}
     assert len(marks.names("")) == 1
+
+
+@pytest.mark.skipif(isinstance(RESULTS, str), reason="the servers of stores see to it that no object is read in part")
+def test_mark_that_is_written_again_is_read_whole() -> None:
+    contents = [character * 300_000 for character in (b"a", b"b")]
+
+    def write() -> None:
+        for n in range(100):
+            marks.write("job/mark", contents[n % 2])
+
+    marks.write("job/mark", contents[0])
+    with ThreadPool(1) as pool:
+        writing = pool.apply_async(write)
+        while not writing.ready():
+            assert marks.read("job/mark") in contents
+        writing.get()
 
 
 def test_mark_says_what_it_is() -> None:
