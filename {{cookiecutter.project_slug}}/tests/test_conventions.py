@@ -23,8 +23,9 @@ import {{ cookiecutter.package_name }}
 {%- if cookiecutter.cache_key != "none" %}
 from {{ cookiecutter.package_name }}.cache_keys import cache_key
 {%- endif %}
-from {{ cookiecutter.package_name }}.durable import FLOW_POLICIES, {% if cookiecutter.cache_key != "none" %}ONCE, {% endif %}POLICIES, durable_flow, durable_task
+from {{ cookiecutter.package_name }}.durable import FLOW_POLICIES, {% if cookiecutter.cache_key != "none" %}ONCE, {% endif %}POLICIES, durable_task
 from {{ cookiecutter.package_name }}.results import RESULTS
+from {{ cookiecutter.package_name }}.runners import task_runner
 from {{ cookiecutter.package_name }}.settings import ROOT
 {%- if cookiecutter.retry_policy != "none" %}
 from {{ cookiecutter.package_name }}.transient import is_transient
@@ -91,7 +92,7 @@ def flow_faults(flow: Flow[Any, Any]) -> list[str]:
     """What a flow lacks."""
     wanted = {
         "name": (bool(re.fullmatch(NAME, flow.name)), True),
-        "task_runner": (flow.task_runner, FLOW_POLICIES["task_runner"]),
+        "task_runner": (flow.task_runner, task_runner()),
         "retries": (flow.retries >= FLOW_POLICIES.get("retries", 0), True),
         "timeout_seconds": (bool(flow.timeout_seconds or not FLOW_POLICIES.get("timeout_seconds")), True),
     }
@@ -112,7 +113,8 @@ def test_flow_follows_the_conventions(name: str) -> None:
     missing = flow_faults(flows()[name])
     assert not missing or name in EXEMPT, (
         f"{place(flows()[name].fn)}: flow {name} has no policy of the project for {', '.join(missing)}: make it with"
-        f' @durable_flow("its-name"), or add "{name}" to EXEMPT in tests/test_conventions.py with the reason'
+        f' @flow(name="its-name", task_runner=task_runner(), **FLOW_POLICIES), or add "{name}" to EXEMPT in'
+        " tests/test_conventions.py with the reason"
     )
 
 
@@ -170,14 +172,15 @@ def test_a_flow_without_policies_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
     @flow(name="Bare flow")
     def bare() -> None: ...
 
-    @durable_flow("a-name")
-    def durable() -> None: ...
+    def durable() -> Flow[[], None]:
+        return flow(name="a-name", task_runner=task_runner(), **FLOW_POLICIES)(lambda: None)
 
     assert flow_faults(bare) == ["name", "task_runner"]
-    assert flow_faults(durable) == []
+    before = durable()
+    assert flow_faults(before) == []
     monkeypatch.setitem(FLOW_POLICIES, "timeout_seconds", 60)
-    assert flow_faults(durable) == ["timeout_seconds"]
-    assert flow_faults(durable_flow("a-name")(lambda: None)) == []
+    assert flow_faults(before) == ["timeout_seconds"]
+    assert flow_faults(durable()) == []
 
 
 def test_what_is_added_to_the_policies_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,9 @@
-"""The decorators for tasks and flows: Prefect's, with the project's policies."""
+"""The project's policies for tasks and flows, and the decorator that gives a task its own."""
 
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from prefect import Flow, State, Task, flow, task
+from prefect import State, Task, task
 {%- if cookiecutter.cache_key == "none" %}
 from prefect.cache_policies import DEFAULT
 {%- endif %}
@@ -16,7 +16,6 @@ from .results import RESULTS
 {%- if cookiecutter.retry_policy != "none" %}
 from .retries import FLOW_RETRIES, RETRIES
 {%- endif %}
-from .runners import task_runner
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,13 +37,8 @@ POLICIES: dict[str, Any] = {
 }
 """Of tasks. What is added here, such as `timeout_seconds` or `tags`, all of them have, and a test sees to it."""
 
-FLOW_POLICIES: dict[str, Any] = {
-    "task_runner": task_runner(),
-{%- if cookiecutter.retry_policy != "none" %}
-    **FLOW_RETRIES,
-{%- endif %}
-}
-"""Of flows."""
+FLOW_POLICIES: dict[str, Any] = {% if cookiecutter.retry_policy != "none" %}{**FLOW_RETRIES}{% else %}{}{% endif %}
+"""Of flows: `@flow(name="its-name", task_runner=task_runner(), **FLOW_POLICIES)`."""
 
 {%- if cookiecutter.cache_key != "none" %}
 
@@ -69,16 +63,6 @@ def durable_task(**options: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
     What fails must raise: a returned `Failed(...)` is stored, and found as a success (Prefect 3.8.8).
     """
     return task(**(POLICIES | options))
-
-
-def durable_flow(name: str, **options: Any) -> Callable[[Callable[P, R]], Flow[P, R]]:
-    """Make a function a Prefect flow under the project's policies.
-
-    Args:
-        name: by which deployments and Prefect's pages know it: lower case, with dashes.
-        **options: of `prefect.flow`; they go before the policies.
-    """
-    return flow(name=name, **(FLOW_POLICIES | options))
 
 
 def stored(state: State[Any]) -> bool:

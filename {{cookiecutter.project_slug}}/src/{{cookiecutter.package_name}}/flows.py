@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import TypedDict, get_type_hints
 
-from prefect import unmapped
+from prefect import flow, unmapped
 from prefect.artifacts import create_table_artifact
 from prefect.futures import as_completed
 from prefect.runtime import flow_run
@@ -13,11 +13,12 @@ from pydantic import PositiveInt
 {% if cookiecutter.checkpoint != "none" -%}
 from .checkpoints import Checkpoint
 {% endif -%}
-from .durable import durable_flow, durable_task, stored
+from .durable import FLOW_POLICIES, durable_task, stored
 from .flights import Chunk, check, opened
 from .progress import progress
 from .rejects import collect_rejects, set_aside
 from .results import storage
+from .runners import task_runner
 from .runs import alive
 from .settings import settings
 {%- if cookiecutter.upsert != "none" %}
@@ -146,7 +147,7 @@ def load_chunk(chunk: Chunk, job: str{% if cookiecutter.upsert != "none" %}, epo
     )
 
 
-@durable_flow("{{ cookiecutter.project_slug }}")
+@flow(name="{{ cookiecutter.project_slug }}", task_runner=task_runner(), **FLOW_POLICIES)
 def load_flights(
     source: Path | None = None, job: str | None = None, chunk_days: PositiveInt | None = None
 ) -> RunReport:
