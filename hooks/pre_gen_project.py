@@ -54,6 +54,15 @@ REFUSED = [
         " choose a database in upsert, or checkpoint=file, which keeps them on this machine's disk",
         {"checkpoint": "file"},
     ),
+    *(
+        (
+            {"upsert": "duckdb", "task_runner": runner},
+            f"task_runner={runner} writes from several processes, and a DuckDB file is open in one at a time:"
+            " choose task_runner=threads, or another database in upsert",
+            {"task_runner": "threads"},
+        )
+        for runner in ("dask", "ray")
+    ),
 ]
 
 

@@ -65,6 +65,8 @@ ADDED = {
     ("checkpoint", "storage"): "package/marks.py package/parts.py tests/test_marks.py",
     ("ci", "github"): ".github/dependabot.yml .github/workflows/ci.yml",
     ("ci", "gitlab"): ".gitlab-ci.yml renovate.json",
+    ("task_runner", "dask"): "package/clusters.py tests/test_clusters.py",
+    ("task_runner", "ray"): "package/clusters.py tests/test_clusters.py",
     ("deployment", "process"): "prefect.yaml tests/test_deployment.py",
 }
 

@@ -51,6 +51,10 @@ os.environ |= {
     "PREFECT_LOGGING_LEVEL": "ERROR",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:",
+{%- if cookiecutter.task_runner == "dask" %}
+    # Its processes are forks too, as those of `processes.py`: so they start in no time.
+    "DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver",
+{%- endif %}
 }
 
 {%- if cookiecutter.result_storage != "local" %}
@@ -120,7 +124,7 @@ def answers(url: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def api() -> Iterator[str]:
+def api({% if cookiecutter.task_runner != "threads" %}cluster: None{% endif %}) -> Iterator[str]:
     """The URL of the Prefect server, which child processes find in their environment too."""
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -153,6 +157,22 @@ def api() -> Iterator[str]:
         drain()
 
 
+{% if cookiecutter.task_runner != "threads" -%}
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """A cluster for the flows of all tests: it takes seconds to start."""
+    from {{ cookiecutter.package_name }}.runners import task_runner
+
+    import processes  # noqa: F401 - from where the cluster's processes import
+
+{% if cookiecutter.task_runner == "dask" %}    with task_runner() as runner, runner.client.as_current():
+        yield
+{%- else %}    with task_runner():
+        yield
+{%- endif %}
+
+
+{% endif -%}
 @pytest.fixture(autouse=True)
 def home({% if cookiecutter.result_storage != "local" %}request: pytest.FixtureRequest{% endif %}) -> Iterator[Path]:
     """The folder of everything that a run leaves behind: empty when a test begins."""

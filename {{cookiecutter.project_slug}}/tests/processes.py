@@ -2,6 +2,7 @@
 that has no threads and no open connections.
 """
 
+import atexit
 import os
 import random
 import runpy
@@ -46,8 +47,10 @@ class Child:
 
     def __init__(self, script: Path, *arguments: str) -> None:
         self.output = script.with_name(f"{script.stem}-{random.getrandbits(64):x}.out")
-        self.process = FORKS.Process(target=_run, args=(script, arguments, self.output), daemon=True)
+        # No daemon: those may not have processes of their own.
+        self.process = FORKS.Process(target=_run, args=(script, arguments, self.output))
         self.process.start()
+        atexit.register(self.process.kill)
 
     def kill(self) -> None:
         """Send it SIGKILL."""

@@ -194,7 +194,7 @@ def test_no_mark_is_left_by_runs_that_end_by_themselves(tmp_path: Path) -> None:
 def killed_half_way(path: Path) -> None:
     """Load a source in a process of its own, and kill that when some chunks are done and others are not."""
     script = path.with_name("run.py")
-    script.write_text("from {{ cookiecutter.package_name }}.__main__ import main; main()")
+    script.write_text("from {{ cookiecutter.package_name }}.__main__ import main\nif __name__ == '__main__':\n    main()\n")
     child = Child(script, "run", str(path))
     while child.process.is_alive() and len([name for name in store.names() if not name.startswith("checkpoints")]) < 15:
         time.sleep(0.005)

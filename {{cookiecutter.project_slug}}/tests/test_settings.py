@@ -50,6 +50,22 @@ def test_value_out_of_range_is_an_error(monkeypatch: pytest.MonkeyPatch, name: s
         Settings()
 
 
+{% set here = cookiecutter.result_storage == "local" or cookiecutter.upsert == "sqlite" or cookiecutter.checkpoint == "file" -%}
+{% if cookiecutter.task_runner != "threads" and here -%}
+@pytest.mark.parametrize("address", ["", "127.0.0.1:6379", "tcp://localhost:8786", "ray://[::1]:10001"])
+def test_cluster_of_this_machine_is_accepted(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv(f"{PREFIX}CLUSTER_ADDRESS", address)
+    assert Settings().cluster_address == address
+
+
+@pytest.mark.parametrize("address", ["auto", "10.0.0.5:6379", "tcp://127.0.0.1.example.com:8786", "tcp://[fd00::1]:80"])
+def test_cluster_that_may_have_other_machines_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv(f"{PREFIX}CLUSTER_ADDRESS", address)
+    with pytest.raises(ValidationError, match="may be on other machines, but files of this one hold"):
+        Settings()
+
+
+{% endif -%}
 def test_secrets_are_of_a_type_that_is_not_shown() -> None:
     for name, field in Settings.model_fields.items():
         if any(word in name for word in ("secret", "credentials", "connection_string", "database_url")):

@@ -46,9 +46,12 @@ def run(
     """
     _quiet(verbose)
     from .flights import SourceError, opened
-    from .flows import ChunksFailedError, ResultsNotStoredError, job_name, load_flights
+    from .flows import ChunksFailedError, {% if cookiecutter.task_runner != "threads" %}RejectsElsewhereError, {% endif %}ResultsNotStoredError, job_name, load_flights
     from .probe import StoreError
     from .results import register
+{%- if cookiecutter.task_runner != "threads" %}
+    from .runners import look_for_cluster
+{%- endif %}
     from .server import server
     from .settings import settings
 {%- if cookiecutter.upsert != "none" %}
@@ -65,7 +68,10 @@ def run(
         # Before a server is started and a flow run is made: a bad file leaves no trace.
         with opened(path, days):
             pass
-    except (SourceError, ValueError) as error:
+{%- if cookiecutter.task_runner != "threads" %}
+        look_for_cluster()
+{%- endif %}
+    except ({% if cookiecutter.task_runner != "threads" %}ConnectionError, {% endif %}SourceError, ValueError) as error:
         return _complain(error)
 {%- if cookiecutter.upsert != "none" %}
     create(database())
@@ -76,7 +82,7 @@ def run(
             report = load_flights(source=path, job=job, chunk_days=days)
     except SourceError as error:
         return _complain(error)
-    except (StoreError, ChunksFailedError, ResultsNotStoredError) as error:
+    except (StoreError, ChunksFailedError, {% if cookiecutter.task_runner != "threads" %}RejectsElsewhereError, {% endif %}ResultsNotStoredError) as error:
         print(error, file=sys.stderr)
         return 1
     _show(report)

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TypedDict, get_type_hints
+from typing import Any, TypedDict, get_type_hints
 
 from prefect import flow, unmapped
 from prefect.artifacts import create_table_artifact
@@ -18,9 +18,9 @@ from .flights import Chunk, check, opened
 from .progress import progress
 from .rejects import collect_rejects, set_aside
 from .results import storage
-from .runners import task_runner
+from .runners import final_state, task_runner
 from .runs import alive
-from .settings import settings
+from .settings import {% if cookiecutter.task_runner != "threads" %}PREFIX, {% endif %}settings
 {%- if cookiecutter.upsert != "none" %}
 from .tables import create, epoch, flights
 from .upsert import database, upsert
@@ -71,6 +71,12 @@ class ChunksFailedError(Exception):
 
 class ResultsNotStoredError(Exception):
     """All chunks are done, but the results of some could not be stored."""
+{%- if cookiecutter.task_runner != "threads" %}
+
+
+class RejectsElsewhereError(Exception):
+    """All chunks are done, but bad records were set aside on disks of other machines."""
+{%- endif %}
 
 
 {% if cookiecutter.checkpoint != "none" -%}
@@ -164,6 +170,9 @@ def load_flights(
         ValueError: `job` is not a name.
         ChunksFailedError: some chunks failed; the others are done.
         ResultsNotStoredError: all chunks are done, and the store of results failed meanwhile.
+{%- if cookiecutter.task_runner != "threads" %}
+        RejectsElsewhereError: all chunks are done, and files of bad records are on other machines.
+{%- endif %}
         StoreError: there is no store of results; nothing was written.
     """
     source = source or settings.source
@@ -214,21 +223,22 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
         chunk_of = dict(zip(futures, todo, strict=True))
 {%- endif %}
         for future in as_completed(futures):
-            report = future.result(raise_on_failure=False)
-            if future.state.is_failed() or future.state.is_crashed():
+            state = final_state(future)
+            report: Any = state.result(raise_on_failure=False)
+            if state.is_failed() or state.is_crashed():
                 failures.append(str(report))
             else:
 {%- if cookiecutter.checkpoint != "none" and cookiecutter.upsert == "none" %}
                 # The result is all that comes of a chunk, so the chunk is done when that is stored.
-                if stored(future.state):
+                if stored(state):
                     with marks.step(chunk_of[future].key):
                         pass
                 else:
                     lost += 1
 {%- else %}
-                lost += not stored(future.state)
+                lost += not stored(state)
 {%- endif %}
-                if {% if cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" %}report is not None{% else %}report and future.state.name != "Cached"{% endif %}:
+                if {% if cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" %}report is not None{% else %}report and state.name != "Cached"{% endif %}:
                     reports.append(report)
             advance()
     rejected, rejects_file = collect_rejects(job, chunks)
@@ -236,7 +246,7 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
     totals = dict.fromkeys(COUNTS, 0)
     for report in reports:
         for name in COUNTS:
-            totals[name] += report[name]  # type: ignore[literal-required]
+            totals[name] += report[name]
     found = len(chunks) - len(reports) - len(failures)
     create_table_artifact(
         [dict(report) for report in [{"chunk": "all", **totals}, *reports]],
@@ -248,6 +258,13 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
             f"{len(failures)} of {len(chunks)} chunks failed, the first with: {failures[0]}."
             " The others are done; run again for the rest"
         )
+{%- if cookiecutter.task_runner != "threads" %}
+    if totals["rejected"] > rejected:
+        raise RejectsElsewhereError(
+            f"{totals['rejected'] - rejected} bad records were set aside on the disks of other machines, in"
+            f" {settings.home / 'rejects'}: let {PREFIX}HOME be a folder that the machines of the cluster share"
+        )
+{%- endif %}
     if lost:
         raise ResultsNotStoredError(
             f"all {len(chunks)} chunks are done, but the results of {lost} could not be stored; Prefect's log says why"

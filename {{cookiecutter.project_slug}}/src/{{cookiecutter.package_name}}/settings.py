@@ -1,3 +1,5 @@
+{%- set here = {"results": cookiecutter.result_storage == "local", "tables": cookiecutter.upsert == "sqlite", "marks": cookiecutter.checkpoint == "file"} -%}
+{%- set here = here.items() | selectattr(1) | map("first") | join(" and ") if cookiecutter.task_runner != "threads" else "" -%}
 """Every setting of the project, read from the environment and from `.env` beside `pyproject.toml`.
 
 Paths are absolute, so that a run started in another folder finds the same {% if cookiecutter.result_storage == "local" %}results{% if cookiecutter.upsert != "none" %} and the same database{% endif %}{% else %}files{% endif %}.
@@ -12,9 +14,12 @@ from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import {% if cookiecutter.retry_policy == "escalating" %}Annotated, {% endif %}Any, Self
+{%- if here %}
+from urllib.parse import urlsplit
+{%- endif %}
 
 from dotenv import dotenv_values
-from pydantic import Field, {% if cookiecutter.upsert != "none" or cookiecutter.result_storage != "local" %}SecretStr, {% endif %}{% if cookiecutter.retry_policy == "escalating" %}field_validator, {% endif %}model_validator
+from pydantic import Field, {% if cookiecutter.upsert != "none" or cookiecutter.result_storage != "local" %}SecretStr, {% endif %}{% if cookiecutter.retry_policy == "escalating" or here %}field_validator, {% endif %}model_validator
 from pydantic_settings import BaseSettings, {% if cookiecutter.retry_policy == "escalating" %}NoDecode, {% endif %}SettingsConfigDict
 
 PREFIX = "{{ cookiecutter.package_name | upper }}_"
@@ -43,7 +48,13 @@ class Settings(BaseSettings):
     chunk_days: int = Field(default=1, ge=1, le=366)
     """Days of flights in a chunk: one task, one step."""
     workers: int = Field(default=2, ge=1, le=64)
+{%- if cookiecutter.task_runner == "threads" %}
     """Chunks loaded at a time. Python computes one at a time; more help where chunks wait for something else."""
+{%- else %}
+    """Chunks loaded at a time, each by a process of its own."""
+    cluster_address: str = ""
+    """A cluster that is there, {% if cookiecutter.task_runner == "dask" %}`tcp://HOST:8786`{% else %}`ray://HOST:10001`{% endif %}; empty: each run starts its own, of `workers` processes."""
+{%- endif %}
 {%- if cookiecutter.result_storage == "local" %}
     results_dir: Path = Path("results")
     """Where finished tasks keep their results; relative to `home`."""
@@ -131,6 +142,20 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [delay.strip() for delay in value.split(",")] if isinstance(value, str) else value
+{%- endif %}
+
+{%- if here %}
+
+    @field_validator("cluster_address")
+    @classmethod
+    def _refuse_other_machines(cls, value: str) -> str:
+        host = urlsplit(value if "//" in value else f"//{value}").hostname
+        if value and host not in ("127.0.0.1", "::1", "localhost"):
+            raise ValueError(
+                f"the workers of {value} may be on other machines, but files of this one hold the {{ here }};"
+                " leave it empty, or give a cluster of this machine, at 127.0.0.1"
+            )
+        return value
 {%- endif %}
 
     @model_validator(mode="before")

@@ -5,6 +5,7 @@ import time
 from contextlib import closing
 from decimal import Decimal
 from multiprocessing.pool import ThreadPool
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,3 +83,16 @@ def test_who_reads_before_writing_is_not_turned_away_by_another_writer() -> None
         second.get(60)
     with database().connect() as connection:
         assert connection.scalars(select(table.c.id).order_by(table.c.id)).all() == [1, 2]
+
+
+def test_database_that_was_deleted_is_not_written_on_to() -> None:
+    table = table_of(Integer())
+    for _ in range(2):
+        with database().begin() as connection:
+            table.create(connection)
+            assert upsert(connection, table, [{"id": 1, "c": 1}]).inserted == 1
+        file = Path(str(database().url.database))
+        with closing(sqlite3.connect(file)) as other:
+            assert other.execute("SELECT c FROM t").fetchall() == [(1,)]
+        for part in file.parent.glob(f"{file.name}*"):
+            part.unlink()

@@ -4,6 +4,7 @@ An upsert may be repeated without harm, and a repeat changes nothing. That each 
 what surrounds it to promise.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -34,7 +35,7 @@ from sqlalchemy import (
     literal_column,
 )
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, OperationalError
 from sqlalchemy.types import TypeEngine
 
 from . import migrations  # noqa: F401 - it marks a new database as up to date
@@ -45,6 +46,7 @@ BATCH = 5000
 """Rows in memory at a time."""
 
 MET = "met"
+FILE = "file"
 
 __all__ = ["ExactNumeric", "UpsertReport", "database", "insert", "upsert"]
 
@@ -76,6 +78,7 @@ def database() -> Engine:
         # Others can read the file meanwhile. FULL: what is committed survives a loss of power, not only of the process.
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        record.info[FILE] = _file(engine)
         met = record.info[MET] = [0]
 
         def meet() -> int:
@@ -84,6 +87,12 @@ def database() -> Engine:
 
         # How many rows an upsert has met: SQLite tells only how many it has written.
         connection.create_function("met", 0, meet)
+
+    @event.listens_for(engine, "checkout")
+    def look(connection: Any, record: Any, proxy: Any) -> None:
+        # A process that lives long, such as a cluster's worker, would go on writing to a file that was deleted.
+        if record.info[FILE] != _file(engine):
+            raise DisconnectionError
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -94,6 +103,14 @@ def database() -> Engine:
             raise OperationalError("BEGIN IMMEDIATE", None, error) from error
 
     return engine
+
+
+def _file(engine: Engine) -> tuple[int, int] | None:
+    try:
+        found = os.stat(engine.url.database or "")
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def upsert(

@@ -1,0 +1,54 @@
+"""Dask: a cluster for the length of a run and one that is there already."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import dask
+import pytest
+from distributed import LocalCluster
+from prefect import flow
+
+from {{ cookiecutter.package_name }}.durable import durable_task
+from {{ cookiecutter.package_name }}.runners import task_runner
+from {{ cookiecutter.package_name }}.settings import PREFIX, settings
+
+from source import days
+
+pytestmark = pytest.mark.usefixtures("api")
+
+
+def run_on(address: str, path: Path) -> subprocess.CompletedProcess[str]:
+    """Load a source with the command line, in a process of its own."""
+    environment = os.environ | {f"{PREFIX}CLUSTER_ADDRESS": address}
+    command = [sys.executable, "-m", "{{ cookiecutter.package_name }}", "run", str(path)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_processes_of_a_run_end_with_it() -> None:
+    @durable_task(version="1", refresh_cache=True)
+    def who(n: int) -> int:
+        return os.getpid()
+
+    @flow(task_runner=task_runner())
+    def job() -> list[int]:
+        return who.map(range(settings.workers)).result()
+
+    # Another thread knows nothing of the tests' own cluster; spawned processes are Dask's default, and a run's.
+    with dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}), ThreadPoolExecutor(1) as thread:
+        processes = thread.submit(job).result()
+    assert os.getpid() not in processes
+    for process in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+
+
+def test_cluster_that_is_there_does_the_work_and_stays(tmp_path: Path) -> None:
+    with LocalCluster(n_workers=1, host="127.0.0.1", dashboard_address=None) as cluster:  # type: ignore[no-untyped-call]
+        done = run_on(cluster.scheduler_address, days(tmp_path / "f.csv", 3))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[0] == "f: 3 chunks, 0 found done, 3 done now"
+        (worker,) = cluster.scheduler.workers.values()
+        assert worker.metrics["task_counts"] == {}, "it waits for more"

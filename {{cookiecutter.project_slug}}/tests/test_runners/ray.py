@@ -1,0 +1,66 @@
+"""Ray: a cluster that is there already."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from {{ cookiecutter.package_name }}.settings import PREFIX
+
+from source import days
+
+pytestmark = pytest.mark.usefixtures("api")
+TIMEOUT = 60
+"""Seconds."""
+
+
+def run_on(address: str, path: Path) -> subprocess.CompletedProcess[str]:
+    """Load a source with the command line, in a process of its own."""
+    environment = os.environ | {f"{PREFIX}CLUSTER_ADDRESS": address}
+    command = [sys.executable, "-m", "{{ cookiecutter.package_name }}", "run", str(path)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+@contextmanager
+def cluster() -> Iterator[dict[str, str]]:
+    """A cluster, with its addresses: for programs of its machine, and for those of others."""
+    port, client = free_port(), free_port()
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=1"]
+    command += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--ray-client-server-port={client}"]
+    command += ["--include-dashboard=false", "--disable-usage-stats"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        deadline = time.monotonic() + TIMEOUT
+        while not (answers(port) and answers(client)):
+            assert time.monotonic() < deadline, "the cluster has not started"
+            time.sleep(0.1)
+        yield {"near": f"127.0.0.1:{port}", "far": f"ray://127.0.0.1:{client}"}
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_cluster_that_is_there_does_the_work_and_stays(tmp_path: Path) -> None:
+    with cluster() as addresses:
+        for name, address in addresses.items():
+            done = run_on(address, days(tmp_path / f"{name}.csv", 3))
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.splitlines()[0] == f"{name}: 3 chunks, 0 found done, 3 done now"

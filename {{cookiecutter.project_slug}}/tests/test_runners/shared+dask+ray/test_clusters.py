@@ -1,0 +1,168 @@
+"""Tasks in the processes of a cluster: side by side, found again, tried again, and done again when a process dies."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow
+from prefect.cache_policies import DEFAULT
+{%- if cookiecutter.upsert != "none" %}
+from sqlalchemy import func, select
+{%- endif %}
+
+from {{ cookiecutter.package_name }} import flows
+from {{ cookiecutter.package_name }}.durable import POLICIES, durable_task
+from {{ cookiecutter.package_name }}.flights import Chunk
+from {{ cookiecutter.package_name }}.runners import final_state, look_for_cluster, task_runner
+from {{ cookiecutter.package_name }}.settings import settings
+{%- if cookiecutter.upsert != "none" %}
+from {{ cookiecutter.package_name }}.tables import flights
+from {{ cookiecutter.package_name }}.upsert import database
+{%- endif %}
+
+from source import days, record, write
+
+pytestmark = pytest.mark.usefixtures("api")
+TIMEOUT = 60
+"""Seconds."""
+
+
+def attempts(folder: Path) -> list[int]:
+    """The processes that ran a task, by the files that it left."""
+    return [int(path.suffix[1:]) for path in folder.glob("*.*")]
+
+
+def leave(folder: Path, name: object) -> int:
+    """Leave a file for this attempt; return how many there are by that name."""
+    (folder / f"{name}-{time.monotonic_ns()}.{os.getpid()}").touch()
+    return len(list(folder.glob(f"{name}-*")))
+
+
+def test_as_many_processes_work_at_a_time_as_there_are_workers(tmp_path: Path) -> None:
+    @durable_task(version="1")
+    def meet(n: int) -> int:
+        leave(tmp_path, n)
+        deadline = time.monotonic() + TIMEOUT
+        while len(set(attempts(tmp_path))) < settings.workers:
+            assert time.monotonic() < deadline, "the other processes have not come"
+            time.sleep(0.01)
+        return n
+
+    @flow(task_runner=task_runner())
+    def job() -> list[int]:
+        return meet.map(range(settings.workers)).result()
+
+    assert sorted(job()) == list(range(settings.workers))
+    assert os.getpid() not in attempts(tmp_path)
+
+
+def test_second_run_finds_the_results_of_the_first(tmp_path: Path) -> None:
+    @durable_task(version="1")
+    def count(n: int, folder: str) -> int:
+        leave(Path(folder), n)
+        return n
+
+    @flow(task_runner=task_runner())
+    def job() -> list[int]:
+        return count.map(range(4), folder=str(tmp_path)).result()
+
+    assert job() == job() == [0, 1, 2, 3]
+    # Without a cache key, each run does all.
+    assert len(attempts(tmp_path)) == (8 if POLICIES["cache_policy"] == DEFAULT else 4)
+
+
+def test_error_that_may_pass_is_tried_again(tmp_path: Path) -> None:
+    @durable_task(version="1", retries=2, retry_delay_seconds=0, retry_jitter_factor=None)
+    def shaky(folder: str) -> int:
+        if leave(Path(folder), "try") < 3:
+            raise ConnectionResetError("not yet")
+        return 3
+
+    @durable_task(version="1", retries=2, retry_delay_seconds=0, retry_jitter_factor=None)
+    def wrong(folder: str) -> None:
+        leave(Path(folder), "wrong")
+        raise ValueError("for good")
+
+    @flow(task_runner=task_runner())
+    def job() -> tuple[int, str]:
+        futures = shaky.submit(str(tmp_path)), wrong.submit(str(tmp_path))
+        return futures[0].result(), str(final_state(futures[1]).result(raise_on_failure=False))
+
+    assert job() == (3, "for good")
+    # Without a policy, any error is tried again.
+    assert len(list(tmp_path.glob("wrong-*"))) == (1 if "retry_condition_fn" in POLICIES else 3)
+
+
+def dies(folder: Path, function: Any, label: str) -> Any:
+    """A function that kills its process when it is through with one chunk, the first time."""
+
+    def wrapped(*arguments: Any) -> Any:
+        result = function(*arguments)
+        chunk = next((argument for argument in arguments if isinstance(argument, Chunk)), None)
+        if (chunk is None or chunk.label == label) and leave(folder, "died") == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    return wrapped
+
+
+@pytest.mark.parametrize("place", ["check"{% if cookiecutter.upsert != "none" %}, "upsert"{% endif %}])
+def test_chunk_whose_process_is_killed_is_done_again(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = days(tmp_path / "f.csv", 6)
+    with monkeypatch.context() as patch:
+        # A task goes to its process with what its module names now.
+        patch.setattr(flows, place, dies(tmp_path, getattr(flows, place), "2013-01-03"))
+        report = flows.load_flights(path)
+    assert len(list(tmp_path.glob("died-*"))) >= 2, "no process was killed"
+    # What the process had done before is done again too where the cluster had not yet fetched it.
+    assert report["found"] + report["done"] == 6
+{%- if cookiecutter.upsert != "none" %}
+    with database().connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(flights)) == 18
+{%- endif %}
+
+
+def test_bad_records_on_other_machines_are_not_lost_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "set_aside", lambda *_: None)
+    with pytest.raises(flows.RejectsElsewhereError, match="1 bad records were set aside on the disks of other"):
+        flows.load_flights(write(tmp_path / "f.csv", record(), "nonsense"))
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:9", "no cluster answers at {{ cookiecutter.package_name | upper }}_CLUSTER_ADDRESS=127.0.0.1:9: .* refused"),
+        ("127.0.0.1", "names no host and port"),
+    ],
+)
+def test_cluster_that_is_not_there_is_an_error_at_once(
+    address: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(settings.__dict__, "cluster_address", address)
+    with pytest.raises((ConnectionError, ValueError), match=message):
+        look_for_cluster()
+
+
+def test_flow_runs_its_tasks_there() -> None:
+    assert flows.load_flights.task_runner == task_runner()
+
+
+def test_task_that_kills_each_process_fails_and_the_others_are_done() -> None:
+    @durable_task(version="1")
+    def deadly(n: int) -> int:
+        if n == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return n
+
+    @flow(task_runner=task_runner())
+    def job() -> list[str]:
+        return [final_state(future).name or "" for future in deadly.map(range(3))]
+
+    one, two, three = job()
+    assert two == "Crashed"
+    assert {one, three} <= {"Completed", "Cached"}
