@@ -29,6 +29,13 @@ from source import days, {% if cookiecutter.upsert != "none" %}keys, {% endif %}
 
 pytestmark = pytest.mark.usefixtures("api")
 
+COMMAND_LINE = """
+from {{ cookiecutter.package_name }}.__main__ import main
+
+if __name__ == "__main__":
+    main()
+"""
+
 
 def run(path: Path, job: str | None = None, chunk_days: int | None = None) -> RunReport:
     report: RunReport = load_flights(path, job, chunk_days)
@@ -194,7 +201,7 @@ def test_no_mark_is_left_by_runs_that_end_by_themselves(tmp_path: Path) -> None:
 def killed_half_way(path: Path) -> None:
     """Load a source in a process of its own, and kill that when some chunks are done and others are not."""
     script = path.with_name("run.py")
-    script.write_text("from {{ cookiecutter.package_name }}.__main__ import main\nif __name__ == '__main__':\n    main()\n")
+    script.write_text(COMMAND_LINE)
     child = Child(script, "run", str(path))
     while child.process.is_alive() and len([name for name in store.names() if not name.startswith("checkpoints")]) < 15:
         time.sleep(0.005)

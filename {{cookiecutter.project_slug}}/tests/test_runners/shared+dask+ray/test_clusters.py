@@ -17,7 +17,7 @@ from {{ cookiecutter.package_name }} import flows
 from {{ cookiecutter.package_name }}.durable import POLICIES, durable_task
 from {{ cookiecutter.package_name }}.flights import Chunk
 from {{ cookiecutter.package_name }}.runners import final_state, look_for_cluster, task_runner
-from {{ cookiecutter.package_name }}.settings import settings
+from {{ cookiecutter.package_name }}.settings import PREFIX, settings
 {%- if cookiecutter.upsert != "none" %}
 from {{ cookiecutter.package_name }}.tables import flights
 from {{ cookiecutter.package_name }}.upsert import database
@@ -136,7 +136,7 @@ def test_bad_records_on_other_machines_are_not_lost_in_silence(tmp_path: Path, m
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("127.0.0.1:9", "no cluster answers at {{ cookiecutter.package_name | upper }}_CLUSTER_ADDRESS=127.0.0.1:9: .* refused"),
+        ("127.0.0.1:9", f"no cluster answers at {PREFIX}CLUSTER_ADDRESS=127.0.0.1:9: .* refused"),
         ("127.0.0.1", "names no host and port"),
     ],
 )
