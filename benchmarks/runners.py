@@ -1,0 +1,45 @@
+"""Where a cluster pays: chunks of real work in 1, 2 and 4 processes of Dask and of Ray, in times of threads."""
+
+import os
+import shutil
+import statistics
+
+from shared import PREFIX, all_flights, bake, options, project_and_server, quiet, run, show
+
+TIMES = (1, 10, 100)
+"""How often the records of a chunk are checked: about 10 ms each time."""
+CHUNKS = 16
+RUNNERS = [("threads", 2), *((runner, workers) for runner in ("dask", "ray") for workers in (1, 2, 4))]
+
+
+def main() -> None:
+    chosen = options(rounds=3)
+    seconds: dict[tuple[str, int, int], list[float]] = {}
+    with project_and_server() as folder:
+        source = all_flights(folder)
+        with quiet():
+            paths = {runner: bake(folder / runner, task_runner=runner) / "src" for runner, _ in RUNNERS}
+        for number in range(1, chosen.rounds + 1):
+            for times in TIMES:
+                for runner, workers in RUNNERS:
+                    os.environ |= {"PYTHONPATH": str(paths[runner]), f"{PREFIX}WORKERS": str(workers)}
+                    found = run("chunks.py", folder / "round", source, CHUNKS, times)
+                    seconds.setdefault((runner, workers, times), []).append(found["seconds"])
+                    shutil.rmtree(folder / "round")
+            print(f"round {number} of {chosen.rounds} is done", flush=True)
+    medians = {key: statistics.median(found) for key, found in seconds.items()}
+    alone = {times: medians["threads", 2, times] for times in TIMES}
+    header = ("in times of threads", *(f"{alone[times] / CHUNKS:.2f} s a chunk" for times in TIMES))
+    rows = [
+        (f"{runner}, {workers} workers", *(medians[runner, workers, times] / alone[times] for times in TIMES))
+        for runner, workers in RUNNERS
+    ]
+    show(header, rows)
+    show(
+        ("seconds", *header[1:]),
+        [(row[0], *(medians[*key, t] for t in TIMES)) for row, key in zip(rows, RUNNERS, strict=True)],
+    )
+
+
+if __name__ == "__main__":
+    main()
