@@ -54,6 +54,30 @@ REFUSED = [
         " choose a database in upsert, or checkpoint=file, which keeps them on this machine's disk",
         {"checkpoint": "file"},
     ),
+    (
+        {"deployment": "kubernetes", "result_storage": "local"},
+        "deployment=kubernetes runs in pods, whose disk dies with them, and result_storage=local keeps results there:"
+        " choose s3, gcs or azure in result_storage, or deployment=process",
+        {"result_storage": "s3"},
+    ),
+    (
+        {"deployment": "kubernetes", "upsert": "sqlite"},
+        "deployment=kubernetes runs in pods, whose disk dies with them, and upsert=sqlite keeps the database there:"
+        " choose postgres or none in upsert, or deployment=process",
+        {"upsert": "postgres"},
+    ),
+    (
+        {"deployment": "kubernetes", "upsert": "duckdb"},
+        "deployment=kubernetes runs in pods, whose disk dies with them, and upsert=duckdb keeps the database there:"
+        " choose postgres or none in upsert, or deployment=process",
+        {"upsert": "postgres"},
+    ),
+    (
+        {"deployment": "kubernetes", "checkpoint": "file"},
+        "deployment=kubernetes runs in pods, whose disk dies with them, and checkpoint=file keeps its marks there:"
+        " choose storage in checkpoint, which keeps them beside the results, or deployment=process",
+        {"checkpoint": "storage"},
+    ),
 ]
 
 
@@ -95,6 +119,8 @@ def refusals(answers: dict[str, str]) -> tuple[list[str], dict[str, str]]:
     for combination, reason, way_out in REFUSED:
         if combination.items() <= answers.items():
             reasons.append(reason)
+        # A way out may lead to a combination further down.
+        if combination.items() <= better.items():
             better |= way_out
     return reasons, better
 
