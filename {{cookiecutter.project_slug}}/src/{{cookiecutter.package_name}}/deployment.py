@@ -22,6 +22,9 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
+{%- if cookiecutter.deployment == "docker" and cookiecutter.upsert == "postgres" %}
+from pydantic import SecretStr
+{%- endif %}
 
 from .flows import load_flights
 {%- if cookiecutter.deployment == "docker" and cookiecutter.upsert == "postgres" %}
@@ -46,7 +49,8 @@ DATABASE_URL = "postgresql://flights:flights@database/flights"
 def save_database_url() -> None:
     """Keep the database's URL on the server, encrypted, for the worker to give to its containers. Idempotent."""
     known = {**dotenv_values(ENV_FILE), **os.environ}
-    Secret(value=known.get(DATABASE_VARIABLE) or DATABASE_URL).save(DATABASE_BLOCK, overwrite=True)
+    url = SecretStr(known.get(DATABASE_VARIABLE) or DATABASE_URL)
+    Secret(value=url).save(DATABASE_BLOCK, overwrite=True)
 {%- endif %}
 
 
@@ -77,7 +81,13 @@ def watch_heartbeats(within: int | None = None) -> int:
             within=timedelta(seconds=seconds),
         ),
         actions=[
-            ChangeFlowRunState(state=StateType.CRASHED, message=f"No heartbeat for {seconds} s: the process is gone.")
+            # Without force: what has ended meanwhile stays as it is.
+            ChangeFlowRunState(
+                name="Crashed",
+                state=StateType.CRASHED,
+                message=f"No heartbeat for {seconds} s: the process is gone.",
+                force=False,
+            )
         ],
     )
     with get_client(sync_client=True) as client:

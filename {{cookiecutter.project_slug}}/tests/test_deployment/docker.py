@@ -67,7 +67,7 @@ async def configuration(job_variables: dict[str, Any] | None) -> DockerWorkerJob
     """Return what a worker makes of it, which looks secrets up."""
     async with get_client() as client:
         return await DockerWorkerJobConfiguration.from_template_and_values(
-            pool().base_job_template, job_variables or {}, client
+            pool().base_job_template, job_variables or {}, client=client
         )
 
 

@@ -45,10 +45,11 @@ async def manifest(job_variables: dict[str, Any] | None) -> dict[str, Any]:
     """Return what a worker makes of it for a run."""
     async with get_client() as client:
         configuration = await KubernetesWorkerJobConfiguration.from_template_and_values(
-            pool().base_job_template, job_variables or {}, client
+            pool().base_job_template, job_variables or {}, client=client
         )
     configuration.prepare_for_flow_run(FlowRun(flow_id=uuid4(), name="a-run"))
-    return configuration.job_manifest
+    job: dict[str, Any] = configuration.job_manifest
+    return job
 
 
 @pytest.mark.parametrize("command", ["deploy", "worker"])
