@@ -42,6 +42,8 @@ def test_deployment_makes_a_container({% if cookiecutter.upsert == "postgres" %}
         assert_policies(deployment)
         assert deployment.pull_steps == []
         assert pool().type == "docker"
+        # A misspelt one would be passed over.
+        assert pool().base_job_template["job_configuration"].keys() <= DockerWorkerJobConfiguration.model_fields.keys()
         container = asyncio.run(configuration(deployment.job_variables))
 {%- if cookiecutter.upsert == "postgres" %}
         # By name alone, in what everybody may read on the server.
