@@ -1,4 +1,4 @@
-"""The image of a deployment has what the flow needs: its steps run here, and the image is built where that is possible."""
+"""The image of a deployment has what the flow needs: its steps run here, and it is built where something can build."""
 
 import re
 import shlex
