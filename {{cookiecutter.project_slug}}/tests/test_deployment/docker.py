@@ -43,11 +43,12 @@ def test_deployment_makes_a_container({% if cookiecutter.upsert == "postgres" %}
         assert deployment.pull_steps == []
         assert pool().type == "docker"
         # A misspelt one would be passed over.
-        assert pool().base_job_template["job_configuration"].keys() <= DockerWorkerJobConfiguration.model_fields.keys()
+        template = pool().base_job_template
+        assert template["job_configuration"].keys() <= DockerWorkerJobConfiguration.model_fields.keys()
         container = asyncio.run(configuration(deployment.job_variables))
 {%- if cookiecutter.upsert == "postgres" %}
         # By name alone, in what everybody may read on the server.
-        assert password not in json.dumps([deployment.job_variables, pool().base_job_template])
+        assert password not in json.dumps([deployment.job_variables, template])
     Block.delete(f"secret/{DATABASE_BLOCK}")
 {%- endif %}
     assert container.image == "flights:7"

@@ -23,7 +23,8 @@ def test_deployment_makes_a_job() -> None:
         assert deployment.pull_steps == []
         assert pool().type == "kubernetes"
         # A misspelt one would be passed over.
-        assert pool().base_job_template["job_configuration"].keys() <= KubernetesWorkerJobConfiguration.model_fields.keys()
+        template = pool().base_job_template
+        assert template["job_configuration"].keys() <= KubernetesWorkerJobConfiguration.model_fields.keys()
         job = asyncio.run(manifest(deployment.job_variables))
     # A pod that is evicted has its run scheduled again by Prefect; Kubernetes would start it beside that.
     assert job["spec"]["backoffLimit"] == 0

@@ -76,6 +76,7 @@ def wait(happens: Callable[[], object], log: Path) -> None:
 
 def test_killed_run_is_crashed_by_the_server_and_taken_up(ui: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
+    assert "--within must be at least 10" in make("deploy", "IMAGE=any", "WITHIN=9").stderr
     with deployed("IMAGE=any", "WITHIN=3600") as deployment, get_client(sync_client=True) as client:
         assert watch_heartbeats(10) == 10
         # The first one is changed, not a second one made.
