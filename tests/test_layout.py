@@ -1,5 +1,6 @@
 """Each variant has the files of its answers and no others, and each file is clean as it comes, without any fixer."""
 
+import asyncio
 import json
 import os
 import re
@@ -9,10 +10,16 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
 from conftest import Bake
+from packaging.specifiers import SpecifierSet
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 from variants import CHOICES, ROOT, Answers, chosen, each, pairwise
 
 HOME = os.path.expanduser("~")
@@ -21,12 +28,13 @@ HOME = os.path.expanduser("~")
 # The files of each project; `package` stands for the name of its package.
 COMMON = """
     .env.example .gitignore .pre-commit-config.yaml LICENSE Makefile README.md data/flights.csv pyproject.toml
-    package/__init__.py package/__main__.py package/durable.py package/flights.py package/flows.py package/progress.py
-    package/probe.py package/rejects.py package/resume.py package/results.py package/runners.py package/runs.py
-    package/server.py package/settings.py
-    tests/conftest.py tests/prefect_yaml.py tests/processes.py tests/source.py tests/store.py tests/test_conventions.py
-    tests/test_durability.py tests/test_flights.py tests/test_flows.py tests/test_main.py tests/test_prefect_yaml.py
-    tests/test_progress.py tests/test_results.py tests/test_runners.py tests/test_settings.py
+    package/__init__.py package/__main__.py package/deployment.py package/durable.py package/flights.py package/flows.py
+    package/probe.py package/progress.py package/rejects.py package/resume.py package/results.py package/runners.py
+    package/runs.py package/server.py package/settings.py
+    tests/conftest.py tests/deploying.py tests/prefect_yaml.py tests/processes.py tests/source.py tests/store.py
+    tests/test_conventions.py tests/test_deployment.py tests/test_durability.py tests/test_flights.py
+    tests/test_flows.py tests/test_heartbeats.py tests/test_main.py tests/test_prefect_yaml.py tests/test_progress.py
+    tests/test_results.py tests/test_runners.py tests/test_settings.py
 """
 
 # Those that a prompt adds, whatever its answer, unless that is `none`.
@@ -55,19 +63,22 @@ MIGRATIONS = """
     alembic.ini migrations/env.py migrations/script.py.mako migrations/versions/.gitkeep package/migrations.py
     tests/test_migrations.py
 """
+IMAGE = "prefect.yaml .dockerignore Dockerfile work-pool.json"
 ADDED = {
     ("result_storage", "s3"): OBJECT_STORE,
     ("result_storage", "gcs"): OBJECT_STORE,
     ("result_storage", "azure"): OBJECT_STORE,
     ("upsert", "sqlite"): MIGRATIONS,
-    ("upsert", "postgres"): f"{MIGRATIONS} compose.yaml",
+    ("upsert", "postgres"): MIGRATIONS,
     ("checkpoint", "file"): "package/parts.py tests/test_marks.py",
     ("checkpoint", "storage"): "package/marks.py package/parts.py tests/test_marks.py",
     ("ci", "github"): ".github/dependabot.yml .github/workflows/ci.yml",
     ("ci", "gitlab"): ".gitlab-ci.yml renovate.json",
     ("task_runner", "dask"): "package/clusters.py tests/test_clusters.py",
     ("task_runner", "ray"): "package/clusters.py tests/test_clusters.py",
-    ("deployment", "process"): "prefect.yaml tests/test_deployment.py",
+    ("deployment", "process"): "prefect.yaml",
+    ("deployment", "docker"): IMAGE,
+    ("deployment", "kubernetes"): IMAGE,
 }
 
 each_variant = pytest.mark.parametrize("variant", each(chosen()))
@@ -82,6 +93,8 @@ def expected_files(variant: Answers) -> set[str]:
         files += names.split() if variant[prompt] == answer else []
     if variant["result_storage"] != "local" or variant["upsert"] == "postgres":
         files.append("tests/servers.py")
+    if variant["upsert"] == "postgres" or variant["deployment"] == "docker":
+        files.append("compose.yaml")
     if variant["checkpoint"] == "database":
         files.append("tests/test_lost_connections.py" if variant["upsert"] == "postgres" else "tests/test_full_disk.py")
     assert len(files) == len(set(files)), "a file stands in the table twice"
@@ -164,7 +177,7 @@ def test_no_jinja_is_left(baked: Baked, variant: Answers) -> None:
         kept = text
         if name.startswith(".github/"):
             kept = re.sub(r"\$\{\{.*?\}\}", "", text)
-        elif name == "prefect.yaml":
+        elif name in {"prefect.yaml", "work-pool.json"}:
             kept = re.sub(r"\{\{.*?\}\}", "", text)
         left = re.findall(r"\{\{.*|\{%.*|cookiecutter\.(?!json\b)\w.*", kept)
         assert left == [], name
@@ -274,6 +287,77 @@ def test_continuous_integration_matches_its_schema(baked: Baked, schema: str, ci
     files = [str(baked(variant) / name) for variant in pairwise() if variant["ci"] == ci]
     assert files
     run(ROOT, "check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+
+
+def with_files(baked: Baked, name: str) -> list[Path]:
+    """The files of that name, of all variants that have one."""
+    files = [path for variant in chosen() if (path := baked(variant) / name).exists()]
+    assert files
+    return files
+
+
+def test_compose_files_match_their_schema(baked: Baked) -> None:
+    files = map(str, with_files(baked, "compose.yaml"))
+    run(ROOT, "check-jsonschema", "--builtin-schema", "vendor.compose-spec", *files)
+
+
+def test_nothing_is_found_fault_with_in_images(baked: Baked) -> None:
+    run(ROOT, "hadolint", "--failure-threshold", "style", *map(str, with_files(baked, "Dockerfile")))
+
+
+def test_uv_of_images_is_the_one_that_the_makefile_takes(baked: Baked) -> None:
+    for dockerfile in with_files(baked, "Dockerfile"):
+        (version,) = re.findall(r"uv==(\S+)", dockerfile.read_text())
+        (bounds,) = re.findall(r"'uv([<>=,.\d]+)'", (dockerfile.parent / "Makefile").read_text())
+        assert SpecifierSet(bounds).contains(version)
+        assert dockerfile.read_text().count(f"FROM python:{python_of(dockerfile.parent)}.") == 2
+
+
+def python_of(project: Path) -> str:
+    """The lowest Python that a project supports."""
+    requires = tomllib.loads((project / "pyproject.toml").read_text())["project"]["requires-python"]
+    return str(re.findall(r"3\.\d+", requires)[0])
+
+
+def test_images_take_all_that_the_project_needs_and_no_secret(baked: Baked) -> None:
+    for file in with_files(baked, ".dockerignore"):
+        first, *kept = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+        assert first == "*", "what is not named stays out"
+        names = {line.removeprefix("!") for line in kept if line.startswith("!")}
+        assert names <= {"uv.lock", *(path.name for path in file.parent.iterdir())}
+        wanted = {"LICENSE", "README.md", "data", "pyproject.toml", "src", "uv.lock"}
+        if (file.parent / "migrations").exists():
+            wanted |= {"alembic.ini", "migrations"}
+        assert names == wanted
+
+
+def test_jobs_of_kubernetes_are_valid(baked: Baked, tmp_path: Path) -> None:
+    for number, file in enumerate(with_files(baked, "work-pool.json")):
+        template = json.loads(file.read_text())
+        if "job_manifest" not in template["job_configuration"]:
+            continue
+        job = manifest(template)
+        # Prefect's worker asks for these two where Kubernetes does not know them, and leaves them out with a warning.
+        pod = job["spec"]["template"]["spec"]
+        assert (pod.pop("completions"), pod.pop("parallelism")) == (1, 1)
+        # The server makes the name; the check wants one.
+        job["metadata"]["name"] = f"{job['metadata'].pop('generateName')}x"
+        (tmp_path / f"{number}.json").write_text(json.dumps(job))
+    jobs = sorted(tmp_path.iterdir())
+    assert jobs
+    run(ROOT, "kubernetes-validate", "--strict", *map(str, jobs))
+
+
+def manifest(template: dict[str, Any]) -> dict[str, Any]:
+    """Return the job that Prefect's worker makes of a work pool's template for a run."""
+    # It is asked for blocks, of which there are none.
+    made = KubernetesWorkerJobConfiguration.from_template_and_values(
+        template, {"image": "registry.example.com/flights:7"}, client=PrefectClient("http://127.0.0.1:9/api")
+    )
+    configuration = asyncio.run(made)
+    configuration.prepare_for_flow_run(FlowRun(flow_id=uuid4(), name="a-run"))
+    job: dict[str, Any] = configuration.job_manifest
+    return job
 
 
 def test_workflows_of_the_template_match_their_schema() -> None:

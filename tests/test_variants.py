@@ -56,7 +56,11 @@ DEPENDS: dict[str, Depends] = {
         variant["upsert"] == "none",
         variant["checkpoint"] == "none",
     ),
-    "test_deployment.py": lambda variant: (variant["deployment"], variant["result_storage"] == "local"),
+    "test_deployment.py": lambda variant: (
+        variant["deployment"],
+        variant["result_storage"] == "local",
+        variant["deployment"] == "docker" and variant["upsert"] == "postgres",
+    ),
     "test_durability.py": lambda variant: (variant["result_storage"], variant["cache_key"] == "none"),
     "test_effects.py": lambda variant: (variant["checkpoint"] == "none", variant["retry_policy"] == "none"),
     "test_flights.py": answers_of(),
@@ -67,6 +71,7 @@ DEPENDS: dict[str, Depends] = {
         else None
     ),
     "test_full_disk.py": lambda variant: variant["checkpoint"] == "database" and variant["upsert"],
+    "test_heartbeats.py": answers_of(),
     "test_locks.py": lambda variant: variant["cache_key"] == "none",
     "test_lost_connections.py": lambda variant: variant["checkpoint"] == "database" and variant["upsert"],
     "test_main.py::test_failed_chunk": lambda variant: (

@@ -16,6 +16,8 @@ def test_the_file_as_it_is_has_none() -> None:
     [
         ("deployments:", "deployment:"),
         ("    entrypoint:", "    entry_point:"),
+        ("    schedules:", "    shedules:"),
+        ("    pull:", "    puls:"),
         ("    concurrency_limit:", "    concurency_limit:"),
         ("      collision_strategy:", "      collision:"),
         ("      name:", "      pool:"),

@@ -246,6 +246,45 @@ def setup() -> int:
     return 0
 
 
+@app.command
+def prepare_server(*, within: int | None = None) -> int:
+    """Tell the Prefect server what it has to know before `prefect deploy`. Idempotent.
+
+    Parameters
+    ----------
+    within
+        Seconds without a heartbeat after which a run is Crashed; three times what lies between two unless given.
+    """
+    _quiet(verbose=False)
+    from .deployment import {% if cookiecutter.deployment == "docker" and cookiecutter.upsert == "postgres" %}save_database_url, {% endif %}watch_heartbeats
+{%- if cookiecutter.result_storage != "local" %}
+    from .probe import StoreError
+    from .results import register
+{%- endif %}
+    from .server import server
+
+    if within is not None and within < 10:
+        return _complain(ValueError("--within must be at least 10"))
+{%- if cookiecutter.result_storage == "local" %}
+    with server():
+{%- if cookiecutter.deployment == "docker" and cookiecutter.upsert == "postgres" %}
+        save_database_url()
+{%- endif %}
+        print(f"a run without a heartbeat for {watch_heartbeats(within)} s will be Crashed")
+{%- else %}
+    try:
+        with server():
+            print(register(replace=True))
+{%- if cookiecutter.deployment == "docker" and cookiecutter.upsert == "postgres" %}
+            save_database_url()
+{%- endif %}
+            print(f"a run without a heartbeat for {watch_heartbeats(within)} s will be Crashed")
+    except StoreError as error:
+        return _complain(error)
+{%- endif %}
+    return 0
+
+
 def _quiet(verbose: bool) -> None:
     if not verbose:
         # Read when Prefect sets its logging up, which is at the first flow run.

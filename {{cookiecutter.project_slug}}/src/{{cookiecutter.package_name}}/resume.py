@@ -1,4 +1,8 @@
-"""Taking up flow runs whose process was killed: Prefect leaves them Running for ever, and retries only ended ones."""
+"""Taking up flow runs whose process was killed: Prefect leaves them Running for ever, and retries only ended ones.
+
+Those of this machine are known by their file locks (`runs.py`). Those of a deployment may have died elsewhere; a worker
+that saw it, or the automation of `deployment.py`, has put them to Crashed on the server.
+"""
 
 import sys
 from collections.abc import Callable
@@ -8,6 +12,9 @@ from uuid import UUID
 from filelock import FileLock, Timeout
 from prefect import State, get_client
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.flow_engine import run_flow
 from prefect.states import Crashed, Scheduled
@@ -30,6 +37,7 @@ def resume_dead_runs(show: Callable[[RunReport], None]) -> bool:
     try:
         with FileLock(settings.home / "resume.lock", timeout=0), get_client(sync_client=True) as client:
             resumed = [_resume(client, flow_run_id, show) for flow_run_id in dead()]
+            resumed += [_schedule(client, flow_run) for flow_run in _crashed(client)]
     except Timeout:
         print("Another process is resuming.", file=sys.stderr)
         return False
@@ -45,13 +53,12 @@ def _resume(client: SyncPrefectClient, flow_run_id: UUID, show: Callable[[RunRep
         print(f"Flow run {flow_run_id} is not known to {client.api_url}; forgotten.", file=sys.stderr)
         forget(flow_run_id)
         return True
-    crashed: State[Any] = Crashed(message="The process of this run was killed.")
-    client.set_flow_run_state(flow_run_id, crashed, force=True)
-    client.set_flow_run_state(flow_run_id, Scheduled(message="Resumed."), force=True)
     if flow_run.deployment_id:
         forget(flow_run_id)
-        print(f"Flow run {flow_run.name} is scheduled; a worker will take it up.")
-        return True
+        # Unless it has been taken up elsewhere meanwhile.
+        at_work = flow_run.state and (flow_run.state.is_running() or flow_run.state.is_crashed())
+        return _schedule(client, flow_run) if at_work else True
+    _requeue(client, flow_run)
     print(f"Resuming flow run {flow_run.name}.")
     state: Any = run_flow(
         load_flights,
@@ -64,3 +71,23 @@ def _resume(client: SyncPrefectClient, flow_run_id: UUID, show: Callable[[RunRep
         return False
     show(state.result())
     return True
+
+
+def _crashed(client: SyncPrefectClient) -> list[FlowRun]:
+    """Return the runs of deployments of the flow that the server has as crashed, oldest first."""
+    flow = FlowFilter.model_validate({"name": {"any_": [load_flights.name]}})
+    crashed = {"state": {"type": {"any_": ["CRASHED"]}}, "deployment_id": {"is_null_": False}}
+    runs = FlowRunFilter.model_validate(crashed)
+    return client.read_flow_runs(flow_filter=flow, flow_run_filter=runs, sort=FlowRunSort.START_TIME_ASC)
+
+
+def _schedule(client: SyncPrefectClient, flow_run: FlowRun) -> bool:
+    _requeue(client, flow_run)
+    print(f"Flow run {flow_run.name} is scheduled; a worker will take it up.")
+    return True
+
+
+def _requeue(client: SyncPrefectClient, flow_run: FlowRun) -> None:
+    crashed: State[Any] = Crashed(message="The process of this run was killed.")
+    client.set_flow_run_state(flow_run.id, crashed, force=True)
+    client.set_flow_run_state(flow_run.id, Scheduled(message="Resumed."), force=True)

@@ -1,44 +1,45 @@
 """The deployment, for real: `make deploy` puts it on a server, a worker of `make worker` runs it to its end."""
 
 import os
+import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from uuid import UUID
 
 import pytest
-import yaml
 from prefect import get_client
 from prefect.client.schemas.objects import State
 
 from {{ cookiecutter.package_name }}.settings import ROOT
 
+from deploying import MAKE, assert_policies, deployed, make, pool
 from source import days
-
-NAME = "{{ cookiecutter.project_slug }}/{{ cookiecutter.project_slug }}"
-MAKE = ["make", "--no-print-directory", "--old-file", ".venv/.ready", f"BIN={Path(sys.executable).parent}"]
-"""The project's commands, in the environment that runs the tests."""
-
-
-def test_deployment_names_the_flow_and_its_pool() -> None:
-    (deployment,) = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    assert deployment["entrypoint"] == "{{ cookiecutter.package_name }}.flows.load_flights"
-    assert deployment["work_pool"]["name"] == "{{ cookiecutter.project_slug }}"
 
 
 @pytest.mark.usefixtures("api")
 def test_worker_runs_what_was_deployed(tmp_path: Path) -> None:
-    environment = os.environ | {"PREFECT_WORKER_QUERY_SECONDS": "1"}
+    """In another folder than it was deployed from, with a source whose name is relative to that."""
+    project = tmp_path / "elsewhere"
+    shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "tests", "var"))
+    days(project / "data" / "f.csv", 2)
+    # The code of that folder, not that which is installed here.
+    environment = os.environ | {"PREFECT_WORKER_QUERY_SECONDS": "1", "PYTHONPATH": str(project / "src")}
     log = tmp_path / "log"
-    with log.open("w") as output:
-        subprocess.run([*MAKE, "deploy"], cwd=ROOT, env=environment, stdout=output, stderr=output, check=True)
+    with deployed() as deployment, log.open("w") as output:
+        assert_policies(deployment)
+        assert pool().type == "process"
         worker = subprocess.Popen(
-            [*MAKE, "worker"], cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
+            [*MAKE, "--directory", project, "worker"],
+            env=environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
         try:
-            state = run_deployment(days(tmp_path / "f.csv", 2))
+            state = run(deployment.id, "data/f.csv")
         finally:
             os.killpg(worker.pid, signal.SIGTERM)
             worker.wait(30)
@@ -49,10 +50,9 @@ def test_worker_runs_what_was_deployed(tmp_path: Path) -> None:
     assert state.is_completed(), f"{state}\n{log.read_text()}"
 
 
-def run_deployment(source: Path) -> State | None:
+def run(deployment_id: UUID, source: str) -> State | None:
     with get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name(NAME)
-        run = client.create_flow_run_from_deployment(deployment.id, parameters={"source": str(source)})
+        run = client.create_flow_run_from_deployment(deployment_id, parameters={"source": source})
         deadline = time.monotonic() + 120
         while not (run.state and run.state.is_final()) and time.monotonic() < deadline:
             time.sleep(0.5)
@@ -60,8 +60,8 @@ def run_deployment(source: Path) -> State | None:
         return run.state
 
 
-def test_deploying_without_a_server_says_what_to_do() -> None:
-    environment = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
-    deploy = subprocess.run([*MAKE, "deploy"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert deploy.returncode != 0
-    assert "no Prefect server answers at http://127.0.0.1:9/api; start one with: make ui" in deploy.stderr
+@pytest.mark.parametrize("command", ["deploy", "worker"])
+def test_without_a_server_is_said_what_to_do(command: str) -> None:
+    done = make(command, PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.returncode != 0
+    assert "no Prefect server answers at http://127.0.0.1:9/api; start one with: make ui" in done.stderr

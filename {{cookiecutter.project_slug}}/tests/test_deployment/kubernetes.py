@@ -1,0 +1,82 @@
+"""The deployment as the server has it after `make deploy`, and the job that a worker would make of it."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
+
+from deploying import NAME, assert_policies, deployed, make, pool, program
+
+IMAGE = "registry.example.com/flights:7"
+
+
+@pytest.mark.usefixtures("api")
+def test_deployment_makes_a_job() -> None:
+    with deployed(f"IMAGE={IMAGE}") as deployment:
+        assert_policies(deployment)
+        assert deployment.pull_steps == []
+        assert pool().type == "kubernetes"
+        # A misspelt one would be passed over.
+        template = pool().base_job_template
+        assert template["job_configuration"].keys() <= KubernetesWorkerJobConfiguration.model_fields.keys()
+        job = asyncio.run(manifest(deployment.job_variables))
+    # A pod that is evicted has its run scheduled again by Prefect; Kubernetes would start it beside that.
+    assert job["spec"]["backoffLimit"] == 0
+    pod = job["spec"]["template"]["spec"]
+    assert pod["restartPolicy"] == "Never"
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert [list(volume) for volume in pod["volumes"]] == [["name", "emptyDir"]] * 2
+    (container,) = pod["containers"]
+    assert container["image"] == IMAGE
+    assert container["args"]
+    assert container["resources"]["requests"].keys() == container["resources"]["limits"].keys() == {"cpu", "memory"}
+    assert not container["securityContext"]["allowPrivilegeEscalation"]
+    assert container["envFrom"][0]["secretRef"]["name"] == NAME
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert environment["PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"] == "reschedule"
+    block = "{{ cookiecutter.package_name | upper }}_RESULTS_BLOCK"
+    assert environment[block] == os.environ[block]
+
+
+async def manifest(job_variables: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what a worker makes of it for a run."""
+    async with get_client() as client:
+        configuration = await KubernetesWorkerJobConfiguration.from_template_and_values(
+            pool().base_job_template, job_variables or {}, client=client
+        )
+    configuration.prepare_for_flow_run(FlowRun(flow_id=uuid4(), name="a-run"))
+    job: dict[str, Any] = configuration.job_manifest
+    return job
+
+
+@pytest.mark.parametrize("command", ["deploy", "worker"])
+def test_without_a_server_is_said_what_to_do(tmp_path: Path, command: str) -> None:
+    variables = {"PREFECT_API_URL": "http://127.0.0.1:9/api", **program(tmp_path, "kubectl")}
+    done = make(command, f"IMAGE={IMAGE}", **variables)
+    assert done.returncode != 0
+    assert "no Prefect server answers at http://127.0.0.1:9/api; start one with: make ui" in done.stderr
+
+
+def test_without_an_engine_is_said_what_to_do() -> None:
+    done = make("image", f"IMAGE={IMAGE}", DOCKER_HOST="tcp://127.0.0.1:9")
+    assert done.returncode != 0
+    assert done.stderr.startswith("no Docker engine answers; this says why: docker info\n")
+
+
+def test_without_a_cluster_is_said_what_to_do(tmp_path: Path) -> None:
+    done = make("worker", KUBECONFIG=str(tmp_path / "none"))
+    assert done.returncode != 0
+    assert done.stderr.startswith("no Kubernetes cluster answers; this says why: kubectl get --raw /readyz\n")
+
+
+@pytest.mark.parametrize("command", ["image", "deploy"])
+def test_without_a_name_of_the_image_is_said_what_to_do(command: str) -> None:
+    done = make(command)
+    assert done.returncode != 0
+    assert done.stderr.startswith("say which image: IMAGE=registry/name:tag\n")
