@@ -85,6 +85,7 @@ DEPENDS: dict[str, Depends] = {
         variant["upsert"] != "none" and variant["checkpoint"],
         variant["result_storage"] if variant["checkpoint"] == "storage" and variant["upsert"] != "none" else "",
     ),
+    "test_notes.py": answers_of(),
     "test_outages.py::test_block": answers_of("result_storage"),
     "test_outages.py::test_errors": answers_of("result_storage"),
     "test_outages.py::test_missing_place": answers_of("result_storage"),
