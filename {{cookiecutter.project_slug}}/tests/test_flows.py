@@ -201,9 +201,9 @@ def test_run_notes_in_the_ui_what_it_found_done(tmp_path: Path) -> None:
     artifacts = artifacts_of(state.state_details.flow_run_id)
     assert [(row["chunk"], row["outcome"], row["read"]) for row in artifacts["load"]] == [
         ("all", "", 1),
+        ("2013-01-03", "done now", 1),
         ("2013-01-01", "found done", ""),
         ("2013-01-02", "found done", ""),
-        ("2013-01-03", "done now", 1),
     ]
     assert "| found done, and left alone | 2 |\n| done now | 1 |" in artifacts["resumed"]
     assert f"1 bad record set aside, with line and reason: `{settings.home / 'rejects' / 'f.csv'}`" in str(artifacts)

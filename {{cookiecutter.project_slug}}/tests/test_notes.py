@@ -19,9 +19,9 @@ def test_table_has_a_row_for_each_chunk_whatever_became_of_it() -> None:
     rows = load_table(["a", "b", "c"], {"b": {"chunk": "b", **counts}}, {"c"}, counts)  # type: ignore[dict-item]
     assert rows == [
         {"chunk": "all", "outcome": "", "read": 5, "rejected": 1},
-        {"chunk": "a", "outcome": "found done", "read": "", "rejected": ""},
-        {"chunk": "b", "outcome": "done now", "read": 5, "rejected": 1},
         {"chunk": "c", "outcome": "failed", "read": "", "rejected": ""},
+        {"chunk": "b", "outcome": "done now", "read": 5, "rejected": 1},
+        {"chunk": "a", "outcome": "found done", "read": "", "rejected": ""},
     ]
     assert len({tuple(row) for row in rows}) == 1, "the columns are those of the first row"
 

@@ -246,7 +246,7 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
         rejects_file=str(rejects_file) if rejects_file else None,
     )
     create_table_artifact(
-        load_table(sorted(chunk.label for chunk in chunks), reports, failures, totals),
+        load_table((chunk.label for chunk in chunks), reports, failures, totals),
         key="load",
         description=load_summary(run_report, len(failures)),
     )

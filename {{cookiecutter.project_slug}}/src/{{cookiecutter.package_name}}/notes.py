@@ -15,22 +15,22 @@ def load_table(
     failed: Container[str],
     totals: Mapping[str, int],
 ) -> list[dict[str, object]]:
-    """Return the rows of the table: one with the sums, then one for each chunk of the source.
+    """Return the rows of the table: the sums, then the chunks of the source, those first that the run was busy with.
 
     Args:
-        chunks: the labels of all chunks, in the order of the rows.
+        chunks: the labels of all chunks.
         reports: of the chunks that this run did, by label. Any other one's counts are empty, for they are not its own.
         failed: the labels of chunks that could not be done.
         totals: the sums of the reports.
     """
-    rows: list[dict[str, object]] = [{"chunk": "all", "outcome": "", **totals}]
-    for chunk in chunks:
+    rows: dict[str, list[dict[str, object]]] = {"failed": [], "done now": [], "found done": []}
+    for chunk in sorted(chunks):
         if report := reports.get(chunk):
-            rows.append({"chunk": chunk, "outcome": "done now", **report})
+            rows["done now"].append({"chunk": chunk, "outcome": "done now", **report})
         else:
             outcome = "failed" if chunk in failed else "found done"
-            rows.append({"chunk": chunk, "outcome": outcome, **dict.fromkeys(totals, "")})
-    return rows
+            rows[outcome].append({"chunk": chunk, "outcome": outcome, **dict.fromkeys(totals, "")})
+    return [{"chunk": "all", "outcome": "", **totals}, *rows["failed"], *rows["done now"], *rows["found done"]]
 
 
 def load_summary(report: "RunReport", failed: int) -> str:
