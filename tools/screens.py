@@ -201,7 +201,7 @@ def browser() -> Iterator[Page]:
             profile,
             executable_path=chromium(),
             args=OPTIONS,
-            viewport={"width": 1280, "height": 800},
+            viewport={"width": 1360, "height": 800},
             color_scheme="light",
             locale="en-GB",
             timezone_id="UTC",
@@ -226,9 +226,11 @@ def visit(url: str, run: Resumed) -> Iterator[tuple[str, Page]]:
         yield "artifacts", page
         page.goto(artifacts["load"])
         page.get_by_role("cell", name="done now").first.wait_for()
+        page.get_by_text("bad records set aside").first.wait_for()
         yield "load", page
         page.goto(artifacts["resumed"])
         page.get_by_role("cell", name="found done, and left alone").wait_for()
+        page.get_by_text("what this run found done").first.wait_for()
         yield "resumed", page
 
 
