@@ -16,7 +16,7 @@ def report(found: int = 0, rejects_file: str | None = None) -> RunReport:
 
 def test_table_has_a_row_for_each_chunk_whatever_became_of_it() -> None:
     counts = {"read": 5, "rejected": 1}
-    rows = load_table(["a", "b", "c"], {"b": {"chunk": "b", **counts}}, {"c"}, counts)  # type: ignore[dict-item]
+    rows = load_table(["a", "b", "c"], {"b": {"chunk": "b", **counts}}, {"c"}, counts)  # type: ignore[typeddict-item]
     assert rows == [
         {"chunk": "all", "outcome": "", "read": 5, "rejected": 1},
         {"chunk": "c", "outcome": "failed", "read": "", "rejected": ""},
