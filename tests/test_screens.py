@@ -93,6 +93,8 @@ def test_pages_of_a_resumed_run_say_what_it_did(baked: Baked, tmp_path: Path) ->
                 assert cells[:8] == COLUMNS
                 assert (cells.count("now"), cells.count("found")) == (5, 4), "ten rows, of which the first is the sums"
             if name == "resumed":
+                page.locator("p", has_text="Attempt 2 of this run of january").wait_for()
+                page.locator("code", has_text=str(rejects)).wait_for()
                 page.get_by_role("link", name="The loads of all runs").click()
                 page.get_by_text("Created load").first.wait_for()
                 assert page.url == f"{url}/artifacts/key/load"
@@ -102,5 +104,3 @@ def test_pages_of_a_resumed_run_say_what_it_did(baked: Baked, tmp_path: Path) ->
         assert "january: 12 of 17 were done before" in seen["artifacts"]
         assert {"progress", "load", "resumed"} <= set(seen["artifacts"].split())
         assert str(rejects) in seen["load"]
-        assert "january.csv" in seen["resumed"]
-        assert "Attempt 2 of this run of january" in seen["resumed"]
