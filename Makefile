@@ -48,6 +48,9 @@ torture: .venv/.ready ## kill workers KILLS=500 times on each database, and look
 mutants: .venv/.ready ## put small faults into the template, and see that the tests catch each
 	@$(BIN)/python tools/mutants.py $(ARGS)
 
+screens: .venv/.ready ## draw the pictures of Prefect's pages in docs/screens; needs Chromium
+	@$(BIN)/python tools/screens.py
+
 lint: .venv/.ready ## check the style of hooks, tests, tools and benchmarks
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check

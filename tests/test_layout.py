@@ -29,12 +29,12 @@ HOME = os.path.expanduser("~")
 COMMON = """
     .env.example .gitignore .pre-commit-config.yaml LICENSE Makefile README.md data/flights.csv pyproject.toml
     package/__init__.py package/__main__.py package/deployment.py package/durable.py package/flights.py package/flows.py
-    package/probe.py package/progress.py package/rejects.py package/resume.py package/results.py package/runners.py
-    package/runs.py package/server.py package/settings.py
+    package/notes.py package/probe.py package/progress.py package/rejects.py package/results.py package/resume.py
+    package/runners.py package/runs.py package/server.py package/settings.py
     tests/conftest.py tests/deploying.py tests/prefect_yaml.py tests/processes.py tests/source.py tests/store.py
     tests/test_conventions.py tests/test_deployment.py tests/test_durability.py tests/test_flights.py
-    tests/test_flows.py tests/test_heartbeats.py tests/test_main.py tests/test_prefect_yaml.py tests/test_progress.py
-    tests/test_results.py tests/test_runners.py tests/test_settings.py
+    tests/test_flows.py tests/test_heartbeats.py tests/test_main.py tests/test_notes.py tests/test_prefect_yaml.py
+    tests/test_progress.py tests/test_results.py tests/test_runners.py tests/test_settings.py
 """
 
 # Those that a prompt adds, whatever its answer, unless that is `none`.

@@ -28,8 +28,8 @@ def skips(output: str) -> list[str]:
     return [re.sub(r"^\S+?(:\d+)?: ", "", line) for line in re.findall(r"^SKIPPED \[\d+\] (.+)$", output, re.MULTILINE)]
 
 
-# The answers that tests depend on: they run once for each combination of these, in one of the variants that have it. For
-# None they do not run.
+# The answers that tests depend on: they run once for each combination of these, in one of the variants that have it;
+# for None they do not run.
 Depends = Callable[[Answers], object]
 
 
@@ -96,6 +96,7 @@ DEPENDS: dict[str, Depends] = {
         variant["upsert"] != "none" and variant["checkpoint"],
         variant["result_storage"] if variant["checkpoint"] == "storage" and variant["upsert"] != "none" else "",
     ),
+    "test_notes.py": answers_of(),
     "test_outages.py::test_block": answers_of("result_storage"),
     "test_outages.py::test_errors": answers_of("result_storage"),
     "test_outages.py::test_missing_place": answers_of("result_storage"),

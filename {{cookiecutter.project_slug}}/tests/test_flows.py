@@ -5,6 +5,7 @@ import json
 import signal
 import time
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -175,21 +176,47 @@ def test_larger_chunks_load_the_same(tmp_path: Path) -> None:
     assert report["totals"]["read"] == 60
 
 
-def test_run_leaves_progress_and_a_table_in_the_ui(tmp_path: Path) -> None:
-    state = load_flights(days(tmp_path / "f.csv", 2), return_state=True)
+def artifacts_of(flow_run_id: UUID | None) -> dict[str, Any]:
+    """What a run left in the UI: the data of each artifact, by key; of a table, its rows."""
+    assert flow_run_id
     with get_client(sync_client=True) as client:
         response = client.request(
-            "POST",
-            "/artifacts/filter",
-            json={"artifacts": {"flow_run_id": {"any_": [str(state.state_details.flow_run_id)]}}},
+            "POST", "/artifacts/filter", json={"artifacts": {"flow_run_id": {"any_": [str(flow_run_id)]}}}
         )
-    artifacts = {artifact["key"]: artifact for artifact in response.json()}
-    assert artifacts["progress"]["data"] == 100
-    table = json.loads(artifacts["load"]["data"])
-    assert [row["chunk"] for row in table] == ["all", "2013-01-01", "2013-01-02"]
-    assert table[0]["read"] == 6
+    found = {artifact["key"]: artifact["data"] for artifact in response.json()}
+    return {**found, "load": json.loads(found["load"])}
 
 
+def test_run_leaves_progress_and_a_table_in_the_ui(tmp_path: Path) -> None:
+    state = load_flights(days(tmp_path / "f.csv", 2), return_state=True)
+    artifacts = artifacts_of(state.state_details.flow_run_id)
+    assert set(artifacts) == {"progress", "load"}, "nothing was resumed"
+    assert artifacts["progress"] == 100
+    assert [(row["chunk"], row["outcome"]) for row in artifacts["load"]] == [
+        ("all", ""),
+        ("2013-01-01", "done now"),
+        ("2013-01-02", "done now"),
+    ]
+    assert artifacts["load"][0]["read"] == 6
+
+
+{% if cookiecutter.cache_key != "none" or cookiecutter.checkpoint != "none" -%}
+def test_run_notes_in_the_ui_what_it_found_done(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.csv", record(1, 1), record(2, 1, distance=-1))
+    run(path)
+    state = load_flights(write(path, record(1, 1), record(2, 1, distance=-1), record(3, 1)), return_state=True)
+    artifacts = artifacts_of(state.state_details.flow_run_id)
+    assert [(row["chunk"], row["outcome"], row["read"]) for row in artifacts["load"]] == [
+        ("all", "", 1),
+        ("2013-01-03", "done now", 1),
+        ("2013-01-01", "found done", ""),
+        ("2013-01-02", "found done", ""),
+    ]
+    assert "| found done, and left alone | 2 |\n| done now | 1 |" in artifacts["resumed"]
+    assert f"1 bad record set aside, with line and reason: `{settings.home / 'rejects' / 'f.csv'}`" in str(artifacts)
+
+
+{% endif -%}
 def test_no_mark_is_left_by_runs_that_end_by_themselves(tmp_path: Path) -> None:
     run(days(tmp_path / "f.csv", 1))
     assert load_flights(tmp_path / "missing.csv", return_state=True).is_failed()
@@ -238,6 +265,10 @@ def test_killed_run_is_resumed(tmp_path: Path) -> None:
     assert [report["chunks"] for report in reports] == [50]
     assert reports[0]["found"] >= 10
     assert state_of(flow_run_id) == "Completed"
+    artifacts = artifacts_of(flow_run_id)
+    assert artifacts["resumed"].startswith("Attempt 2 of this run of `f`")
+    outcomes = [row["outcome"] for row in artifacts["load"]]
+    assert (outcomes.count("found done"), outcomes.count("done now")) == (reports[0]["found"], reports[0]["done"])
     assert dead() == []
 {%- if cookiecutter.upsert != "none" %}
     assert set(table()) == keys(path)

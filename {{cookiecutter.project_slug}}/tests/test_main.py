@@ -61,9 +61,8 @@ def test_setup_may_be_repeated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "results are kept in " in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("api")
 def test_run_says_what_it_found_and_did(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    api: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     path = days(tmp_path / "days.csv", 3)
     with path.open("a") as file:
@@ -72,7 +71,8 @@ def test_run_says_what_it_found_and_did(
     out, err = capsys.readouterr()
     assert "days: 4 chunks, 0 found done, 4 done now" in out
     assert "10 read, 1 rejected" in out
-    assert f"1 bad records are in {settings.home / 'rejects' / 'days.csv'}" in out
+    assert f"1 bad record set aside, with line and reason: {settings.home / 'rejects' / 'days.csv'}\ncorrect" in out
+    assert out.splitlines()[-1].startswith(f"this run: {api.removesuffix('/api')}/runs/flow-run/")
     assert err == "", "no bar where there is no terminal, and no log"
 {%- if cookiecutter.cache_key != "none" or cookiecutter.checkpoint != "none" %}
     assert call(monkeypatch, "run", str(path)) == 0
@@ -116,7 +116,9 @@ def test_failed_chunk_is_exit_code_1_and_the_others_are_kept(
     with monkeypatch.context() as patch:
         patch.setattr(flows, "check", fail_once)
         assert call(monkeypatch, "run", str(path)) == 1
-    assert "1 of 3 chunks failed, the first with: bad luck." in capsys.readouterr().err
+    failed, page = capsys.readouterr().err.splitlines()
+    assert failed.startswith("1 of 3 chunks failed, the first with: bad luck. The others are done; ")
+    assert page.startswith("this run: http")
     assert call(monkeypatch, "run", str(path)) == 0
 {%- if cookiecutter.cache_key != "none" or cookiecutter.checkpoint != "none" %}
     assert "week: 3 chunks, 2 found done, 1 done now" in capsys.readouterr().out

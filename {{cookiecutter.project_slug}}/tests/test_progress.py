@@ -1,5 +1,7 @@
 """Progress: a bar where there is a terminal, and few updates of the artifact."""
 
+import re
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -40,5 +42,10 @@ def test_bar_is_shown_in_a_terminal_only(
 ) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", terminal)
     with progress.progress("job", total=2) as advance:
+        time.sleep(0.01)  # else no time would have passed, in which a rate could be
         advance()
-    assert ("1/2" in capsys.readouterr().err) is shown
+        time.sleep(0.01)
+        advance()
+    err = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().err)
+    assert bool(re.search(r"2/2 [\d.]+/s 0:00:0\d", err)) is shown
+    assert bool(err) is shown

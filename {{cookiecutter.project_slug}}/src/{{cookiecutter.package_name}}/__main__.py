@@ -1,7 +1,7 @@
 """The command line: `python -m {{ cookiecutter.package_name }} --help`.
 
 Exit codes: 0, all is done; 1, the run failed, and a new one does the rest; 2, the input or a setting is wrong, and
-nothing was written.
+nothing was written; 130, it was stopped by Ctrl-C.
 """
 
 import logging
@@ -20,7 +20,12 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 if TYPE_CHECKING:
     from .flows import RunReport
 
-app = App(name=__package__, version_flags=(), help="Load flights so that a crash loses nothing and doubles nothing.")
+app = App(
+    name=__package__,
+    version_flags=(),
+    help="Load flights so that a crash loses nothing and doubles nothing.",
+    suppress_keyboard_interrupt=False,
+)
 
 
 @app.command
@@ -52,7 +57,7 @@ def run(
 {%- if cookiecutter.task_runner != "threads" %}
     from .runners import look_for_cluster
 {%- endif %}
-    from .server import server
+    from .server import server, where
     from .settings import settings
 {%- if cookiecutter.upsert != "none" %}
     from .tables import create
@@ -79,13 +84,19 @@ def run(
     try:
         with server():
             register()
-            report = load_flights(source=path, job=job, chunk_days=days)
+            state = load_flights(source=path, job=job, chunk_days=days, return_state=True)
+            report: RunReport = state.result()
     except SourceError as error:
         return _complain(error)
-    except (StoreError, ChunksFailedError, {% if cookiecutter.task_runner != "threads" %}RejectsElsewhereError, {% endif %}ResultsNotStoredError) as error:
+    except StoreError as error:
         print(error, file=sys.stderr)
         return 1
+    except (ChunksFailedError, {% if cookiecutter.task_runner != "threads" %}RejectsElsewhereError, {% endif %}ResultsNotStoredError) as error:
+        print(error, file=sys.stderr)
+        print(where(state.state_details.flow_run_id), file=sys.stderr)
+        return 1
     _show(report)
+    print(where(state.state_details.flow_run_id))
     return 0
 
 
@@ -299,10 +310,15 @@ def _complain(error: Exception) -> int:
 
 
 def _show(report: "RunReport") -> None:
+    from .notes import records
+
     print(f"{report['job']}: {report['chunks']} chunks, {report['found']} found done, {report['done']} done now")
     print(", ".join(f"{count} {name}" for name, count in report["totals"].items()))
     if report["rejects_file"]:
-        print(f"{report['rejected']} bad records are in {report['rejects_file']}")
+        print(
+            f"{records(report['rejected'])} set aside, with line and reason: {report['rejects_file']}\n"
+            "correct the source and run again{% if cookiecutter.checkpoint != "none" or cookiecutter.cache_key != "none" %}: only what has changed is loaded{% endif %}"
+        )
 
 
 def main() -> None:
@@ -323,6 +339,9 @@ def main() -> None:
         sys.exit(2)
     try:
         app(sys.argv[1:], exit_on_error=False)
+    except KeyboardInterrupt:
+        print("stopped; {% if cookiecutter.checkpoint != "none" or cookiecutter.cache_key != "none" %}what is done stays done, and the same command does the rest{% else %}the same command does all again{% endif %}", file=sys.stderr)
+        sys.exit(130)
     except ({% if cookiecutter.upsert != "none" %}ArgumentError, {% endif %}CycloptsError, ServerError) as error:
         sys.exit(_complain(error))
 {%- if cookiecutter.upsert != "none" %}

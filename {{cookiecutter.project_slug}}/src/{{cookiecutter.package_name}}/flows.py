@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypedDict, get_type_hints
 
 from prefect import flow, unmapped
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.futures import as_completed
 from prefect.runtime import flow_run
 from pydantic import PositiveInt
@@ -15,6 +15,7 @@ from .checkpoints import Checkpoint
 {% endif -%}
 from .durable import FLOW_POLICIES, durable_task, stored
 from .flights import Chunk, check, opened
+from .notes import load_summary, load_table, resumed_note
 from .progress import progress
 from .rejects import collect_rejects, set_aside
 from .results import storage
@@ -208,8 +209,8 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
 {%- else %}
     todo = chunks
 {%- endif %}
-    reports: list[ChunkReport] = []
-    failures: list[str] = []
+    reports: dict[str, ChunkReport] = {}
+    failures: dict[str, str] = {}
     lost = 0
     with progress(job, len(chunks), len(chunks) - len(todo)) as advance:
 {%- if cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" %}
@@ -219,19 +220,18 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
         work = load_chunk.with_options(result_storage=storage())
 {%- endif %}
         futures = work.map(todo, job=unmapped(job){% if cookiecutter.upsert != "none" %}, epoch=unmapped(filling){% endif %})
-{%- if cookiecutter.checkpoint != "none" and cookiecutter.upsert == "none" %}
         chunk_of = dict(zip(futures, todo, strict=True))
-{%- endif %}
         for future in as_completed(futures):
+            chunk = chunk_of[future]
             state = final_state(future)
             report: Any = state.result(raise_on_failure=False)
             if state.is_failed() or state.is_crashed():
-                failures.append(str(report))
+                failures[chunk.label] = str(report)
             else:
 {%- if cookiecutter.checkpoint != "none" and cookiecutter.upsert == "none" %}
                 # The result is all that comes of a chunk, so the chunk is done when that is stored.
                 if stored(state):
-                    with marks.step(chunk_of[future].key):
+                    with marks.step(chunk.key):
                         pass
                 else:
                     lost += 1
@@ -239,24 +239,33 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
                 lost += not stored(state)
 {%- endif %}
                 if {% if cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" %}report is not None{% else %}report and state.name != "Cached"{% endif %}:
-                    reports.append(report)
+                    reports[chunk.label] = report
             advance()
     rejected, rejects_file = collect_rejects(job, chunks)
-    reports.sort(key=lambda report: report["chunk"])
     totals = dict.fromkeys(COUNTS, 0)
-    for report in reports:
+    for chunk_report in reports.values():
         for name in COUNTS:
-            totals[name] += report[name]
-    found = len(chunks) - len(reports) - len(failures)
-    create_table_artifact(
-        [dict(report) for report in [{"chunk": "all", **totals}, *reports]],
-        key="load",
-        description=f"{job}: {len(reports)} chunks done now, {found} found done, {len(failures)} failed",
+            totals[name] += chunk_report[name]  # type: ignore[literal-required]
+    run_report = RunReport(
+        job=job,
+        chunks=len(chunks),
+        found=len(chunks) - len(reports) - len(failures),
+        done=len(reports),
+        totals=totals,
+        rejected=rejected,
+        rejects_file=str(rejects_file) if rejects_file else None,
     )
+    create_table_artifact(
+        load_table((chunk.label for chunk in chunks), reports, failures, totals),
+        key="load",
+        description=load_summary(run_report, len(failures)),
+    )
+    if note := resumed_note(run_report, len(failures), flow_run.run_count):
+        create_markdown_artifact(note, key="resumed", description=f"{job}: what this run found done")
     if failures:
         raise ChunksFailedError(
-            f"{len(failures)} of {len(chunks)} chunks failed, the first with: {failures[0]}."
-            " The others are done; run again for the rest"
+            f"{len(failures)} of {len(chunks)} chunks failed, the first with: {next(iter(failures.values()))}."
+            " The others are done; {% if cookiecutter.checkpoint != "none" or cookiecutter.cache_key != "none" %}run again for the rest{% else %}a new run does all again{% endif %}"
         )
 {%- if cookiecutter.task_runner != "threads" %}
     if totals["rejected"] > rejected:
@@ -270,12 +279,4 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
             f"all {len(chunks)} chunks are done, but the results of {lost} could not be stored; Prefect's log says why"
             " (--verbose shows it), and `make setup` whether the store can be written to now"
         )
-    return RunReport(
-        job=job,
-        chunks=len(chunks),
-        found=found,
-        done=len(reports),
-        totals=totals,
-        rejected=rejected,
-        rejects_file=str(rejects_file) if rejects_file else None,
-    )
+    return run_report

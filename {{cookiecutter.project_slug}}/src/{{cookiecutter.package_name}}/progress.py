@@ -7,10 +7,28 @@ from typing import Any
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 INTERVAL = 2.0
 """Seconds between two updates of the artifact: each one is a request that the run waits for."""
+
+
+class RateColumn(ProgressColumn):
+    """How many parts are done in a second; those of an earlier run do not count."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate, as soon as it is known."""
+        rate = task.finished_speed or task.speed
+        return Text(f"{rate:.1f}/s" if rate else "-/s", style="progress.data.speed")
 
 
 @contextmanager
@@ -27,9 +45,11 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[], Non
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        RateColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    artifact: Any = create_progress_artifact(_percent(done, total), key="progress", description=title)
+    begin = f"{title}: {done} of {total} were done before" if done else title
+    artifact: Any = create_progress_artifact(_percent(done, total), key="progress", description=begin)
     shown = time.monotonic()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=total, completed=done)

@@ -21,6 +21,7 @@ from prefect.states import Crashed, Scheduled
 
 from .flows import RunReport, load_flights
 from .runs import dead, forget
+from .server import where
 from .settings import settings
 
 
@@ -68,8 +69,10 @@ def _resume(client: SyncPrefectClient, flow_run_id: UUID, show: Callable[[RunRep
     )
     if not state.is_completed():
         print(f"Flow run {flow_run.name} ended {state.name}: {state.message}", file=sys.stderr)
+        print(where(flow_run_id), file=sys.stderr)
         return False
     show(state.result())
+    print(where(flow_run_id))
     return True
 
 

@@ -13,12 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 from filelock import FileLock
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_UI_URL, temporary_settings
+from prefect.utilities.urls import url_for
 
 from .settings import settings
 
@@ -68,7 +70,8 @@ def server(log: Path = settings.home / "server.log") -> Iterator[str]:
                     if process.poll() is not None or time.monotonic() > deadline:
                         raise ServerError(f"the temporary Prefect server did not start; {log} says why")
                     time.sleep(0.1)
-            with temporary_settings({PREFECT_API_URL: url}):
+            # It has no web page, whose address Prefect would give.
+            with temporary_settings({PREFECT_API_URL: url, PREFECT_UI_URL: ""}):
                 try:
                     yield url
                 finally:
@@ -80,6 +83,12 @@ def server(log: Path = settings.home / "server.log") -> Iterator[str]:
                 process.wait(timeout=15)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def where(flow_run_id: UUID | None) -> str:
+    """Say where a flow run is seen: on its page, or on that of `make ui` where its server was a temporary one."""
+    page = url_for("flow-run", obj_id=flow_run_id)
+    return f"this run: {page}" if page else "`make ui` shows this run"
 
 
 def drain() -> None:
