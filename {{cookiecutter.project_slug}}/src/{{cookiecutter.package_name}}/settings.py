@@ -152,7 +152,8 @@ class Settings(BaseSettings):
         host = urlsplit(value if "//" in value else f"//{value}").hostname
         if value and host not in ("127.0.0.1", "::1", "localhost"):
             raise ValueError(
-                f"the workers of {value} may be on other machines, but files of this one hold the {{ here }};"
+                f"the workers of {value} may be on other machines,"
+                " but files of this one hold the {{ here }};"
                 " leave it empty, or give a cluster of this machine, at 127.0.0.1"
             )
         return value
