@@ -8,9 +8,19 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
+{%- if cookiecutter.deployment == "kubernetes" %}
+
+from prefect.artifacts import create_table_artifact
+{%- endif %}
 
 from .flights import Chunk, Reject
 from .settings import settings
+
+{%- if cookiecutter.deployment == "kubernetes" %}
+
+SHOWN = 1000
+"""Bad records of a chunk that Prefect's server keeps."""
+{%- endif %}
 
 
 def _part(job: str, chunk: Chunk) -> Path:
@@ -21,6 +31,9 @@ def set_aside(job: str, chunk: Chunk, rejects: list[Reject]) -> None:
     """Keep the bad records of a chunk. Idempotent."""
     if rejects:
         _write(_part(job, chunk), Reject._fields, rejects)
+{%- if cookiecutter.deployment == "kubernetes" %}
+        _show(job, chunk, rejects)
+{%- endif %}
 
 
 def collect_rejects(job: str, chunks: Iterable[Chunk]) -> tuple[int, Path | None]:
@@ -43,6 +56,16 @@ def collect_rejects(job: str, chunks: Iterable[Chunk]) -> tuple[int, Path | None
     return len(found), target
 
 
+{% if cookiecutter.deployment == "kubernetes" -%}
+def _show(job: str, chunk: Chunk, rejects: list[Reject]) -> None:
+    """Keep the bad records on Prefect's server too: the file is lost with the pod's disk."""
+    first = rejects[:SHOWN]
+    rows = [{"line": chunk.line(place), "reason": reason, "record": record} for place, reason, record in first]
+    more = f", of which these are the first {SHOWN}" if len(rejects) > SHOWN else ""
+    create_table_artifact(rows, key="rejects", description=f"{job}, {chunk.label}: {len(rejects)} bad records{more}")
+
+
+{% endif -%}
 def _write(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """Write a CSV file whole or not at all: a crash leaves the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """The deployment as the server has it after `make deploy`, and the job that a worker would make of it."""
 
 import asyncio
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,11 @@ from prefect import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
+from {{ cookiecutter.package_name }}.flows import load_flights
+from {{ cookiecutter.package_name }}.rejects import SHOWN
+
 from deploying import NAME, assert_policies, deployed, make, pool, program
+from source import record, write
 
 IMAGE = "registry.example.com/flights:7"
 
@@ -42,6 +47,18 @@ def test_deployment_makes_a_job() -> None:
     assert environment["PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"] == "reschedule"
     block = "{{ cookiecutter.package_name | upper }}_RESULTS_BLOCK"
     assert environment[block] == os.environ[block]
+
+
+@pytest.mark.usefixtures("api")
+def test_bad_records_outlive_the_pod(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.csv", record(1, 1), *["nonsense"] * (SHOWN + 1))
+    state = load_flights(path, return_state=True)
+    with get_client(sync_client=True) as client:
+        of_run = {"flow_run_id": {"any_": [str(state.state_details.flow_run_id)]}, "key": {"any_": ["rejects"]}}
+        (artifact,) = client.request("POST", "/artifacts/filter", json={"artifacts": of_run}).json()
+    rows = json.loads(artifact["data"])
+    assert (rows[0]["line"], rows[0]["record"], len(rows)) == (3, "nonsense", SHOWN)
+    assert artifact["description"] == f"f, undated: {SHOWN + 1} bad records, of which these are the first {SHOWN}"
 
 
 async def manifest(job_variables: dict[str, Any] | None) -> dict[str, Any]:
