@@ -48,6 +48,9 @@ POSTGRES = {"upsert": "postgres"}
 DUCKDB = {"upsert": "duckdb"}
 FILE = {"checkpoint": "file"}
 STORAGE = {"checkpoint": "storage"}
+DASK = {"task_runner": "dask"}
+RAY = {"task_runner": "ray"}
+PODS = {"deployment": "kubernetes", "result_storage": "s3", "upsert": "postgres"}
 
 FAULTS = [
     # Upserts.
@@ -409,6 +412,76 @@ FAULTS = [
         'results_secret_key: str = ""',
         "test_settings.py test_results.py",
         {"result_storage": "s3"},
+    ),
+    # Clusters and deployments.
+    Fault(
+        "sqlite: a deleted file is written on to",
+        "upsert/sqlite.py",
+        "if record.info[FILE] != _file(engine):",
+        "if False:",
+        "test_upsert.py",
+    ),
+    Fault(
+        "clusters: a killed process ends the run",
+        "runners/shared+dask+ray/clusters.py",
+        'return Crashed(message=f"its worker process died: {error}")',
+        "raise",
+        "test_clusters.py",
+        DASK,
+    ),
+    Fault(
+        "clusters: other machines are accepted",
+        "settings.py",
+        'if value and host not in ("127.0.0.1", "::1", "localhost"):',
+        'if value == "auto":',
+        "test_settings.py",
+        RAY,
+    ),
+    Fault(
+        "clusters: bad records may go elsewhere",
+        "flows.py",
+        'if totals["rejected"] > rejected:',
+        'if totals["rejected"] < 0:',
+        "test_clusters.py",
+        DASK,
+    ),
+    Fault(
+        "dask: threads in place of processes",
+        "runners/dask.py",
+        '"dashboard_address": None,',
+        '"dashboard_address": None,\n            "processes": False,',
+        "test_clusters.py test_runners.py",
+        DASK,
+    ),
+    Fault(
+        "kubernetes: Kubernetes starts pods again too",
+        f"/{PROJECT}/deployment/kubernetes/work-pool.json",
+        '"backoffLimit": 0',
+        '"backoffLimit": 3',
+        "test_deployment.py",
+        PODS,
+    ),
+    Fault(
+        "kubernetes: bad records are lost with the pod",
+        "rejects.py",
+        "        _show(job, chunk, rejects)\n",
+        "",
+        "test_deployment.py",
+        PODS,
+    ),
+    Fault(
+        "deployment: heartbeats are not looked for",
+        "deployment.py",
+        'after={"prefect.flow-run.heartbeat"}',
+        'after={"prefect.flow-run.nothing"}',
+        "test_heartbeats.py",
+    ),
+    Fault(
+        "resume: crashed runs of deployments stay",
+        "resume.py",
+        "            resumed += [_schedule(client, flow_run) for flow_run in _crashed(client)]\n",
+        "",
+        "test_heartbeats.py test_flows.py",
     ),
 ]
 
