@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from forks import Forks
-from variants import CHOICES, CORE, Answers, chosen, command, each, name
+from variants import ALL, CHOICES, CORE, Answers, chosen, command, each, name
 
 TESTS_TIMEOUT = 1200.0
 """Seconds for one variant's tests."""
@@ -28,13 +28,25 @@ def skips(output: str) -> list[str]:
     return [re.sub(r"^\S+?(:\d+)?: ", "", line) for line in re.findall(r"^SKIPPED \[\d+\] (.+)$", output, re.MULTILINE)]
 
 
-# The answers that tests depend on: they run once for each combination of these, in one of the variants that have it;
-# for None they do not run.
+# The answers that tests depend on: they run once for each combination of these, in one of the variants that have it.
 Depends = Callable[[Answers], object]
+
+
+class Sample(tuple[str, ...]):
+    """Answers with which tests run in one variant of many in which they are written differently."""
 
 
 def answers_of(*prompts: str) -> Depends:
     return lambda variant: [variant[prompt] for prompt in prompts]
+
+
+def or_sample(depends: Depends) -> Depends:
+    """Have tests whose flows run on a cluster run once for each kind of it; with `make test-all` for each checkpoint."""
+    return lambda variant: (
+        depends(variant)
+        if variant["task_runner"] == "threads"
+        else Sample((variant["task_runner"], variant["checkpoint"] if ALL else ""))
+    )
 
 
 DEPENDS: dict[str, Depends] = {
@@ -64,24 +76,23 @@ DEPENDS: dict[str, Depends] = {
     "test_durability.py": lambda variant: (variant["result_storage"], variant["cache_key"] == "none"),
     "test_effects.py": lambda variant: (variant["checkpoint"] == "none", variant["retry_policy"] == "none"),
     "test_flights.py": answers_of(),
-    # On a cluster, with one cache key: its promises are those of the others.
-    "test_flows.py": lambda variant: (
-        (answers_of("task_runner", "checkpoint", "upsert")(variant), variant["cache_key"] == "none")
-        if variant["task_runner"] == "threads" or variant["cache_key"] == "inputs"
-        else None
+    "test_flows.py": or_sample(
+        lambda variant: (answers_of("checkpoint", "upsert")(variant), variant["cache_key"] == "none")
     ),
     "test_full_disk.py": lambda variant: variant["checkpoint"] == "database" and variant["upsert"],
     "test_heartbeats.py": answers_of(),
     "test_locks.py": lambda variant: variant["cache_key"] == "none",
     "test_lost_connections.py": lambda variant: variant["checkpoint"] == "database" and variant["upsert"],
-    "test_main.py::test_failed_chunk": lambda variant: (
-        answers_of("upsert", "checkpoint")(variant),
-        variant["cache_key"] == "none",
-        variant["retry_policy"] == "none",
+    "test_main.py::test_failed_chunk": or_sample(
+        lambda variant: (
+            answers_of("upsert", "checkpoint")(variant),
+            variant["cache_key"] == "none",
+            variant["retry_policy"] == "none",
+        )
     ),
     "test_main.py::test_job_that_is_not_known": answers_of("checkpoint"),
     "test_main.py::test_nothing_to_resume": answers_of("result_storage"),
-    "test_main.py::test_run_says": answers_of("result_storage", "cache_key", "upsert", "checkpoint"),
+    "test_main.py::test_run_says": or_sample(answers_of("result_storage", "cache_key", "upsert", "checkpoint")),
     "test_main.py::test_setup_may_be_repeated": answers_of("result_storage"),
     "test_main.py::test_unreachable_server": answers_of("result_storage"),
     "test_main.py::test_unusable_source": answers_of(),
@@ -133,10 +144,9 @@ def left_out(variants: list[Answers]) -> list[list[str]]:
     runs: dict[tuple[str, str], int] = {}
     for place in sorted(range(len(variants)), key=lambda place: cost(variants[place])):
         for test, depends in DEPENDS.items():
-            if (answers := depends(variants[place])) is not None:
-                runs.setdefault((test, str(answers)), place)
+            runs.setdefault((test, str(depends(variants[place]))), place)
     return [
-        [test for test, depends in DEPENDS.items() if runs.get((test, str(depends(variant)))) != place]
+        [test for test, depends in DEPENDS.items() if runs[test, str(depends(variant))] != place]
         for place, variant in enumerate(variants)
     ]
 
@@ -226,7 +236,7 @@ def test_tests_run_with_all_answers_that_they_depend_on() -> None:
             if test not in without
         ]
         assert len(runs) == len({str(run) for run in runs}), f"{test} runs twice"
-        assert {str(run) for run in runs} == {str(depends(variant)) for variant in variants} - {"None"}, test
+        assert {str(run) for run in runs} == {str(depends(variant)) for variant in variants}, test
 
 
 def texts(project: Path) -> dict[str, str]:
@@ -251,7 +261,7 @@ def test_tests_are_the_same_where_they_depend_on_the_same(baked: Callable[[Answe
     for variant in chosen():
         for test, text in texts(baked(variant)).items():
             names.add(test)
-            if (answers := DEPENDS[test](variant)) is None:
+            if isinstance(answers := DEPENDS[test](variant), Sample):
                 continue
             known, other = first.setdefault((test, str(answers)), (text, name(variant)))
             assert text == known, f"{test} of {name(variant)} is not that of {other}"

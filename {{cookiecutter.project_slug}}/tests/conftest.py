@@ -113,6 +113,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests that need the server last, for it takes a while to start."""
     items.sort(key=lambda item: "api" in getattr(item, "fixturenames", ()))
+{%- if cookiecutter.task_runner != "threads" %}
+    for item in items:
+        if item.path.name in {"test_clusters.py", "test_flows.py", "test_main.py"} and "api" in item.fixturenames:  # type: ignore[attr-defined]
+            item.fixturenames.append("cluster")  # type: ignore[attr-defined]
+{%- endif %}
 
 
 def answers(url: str) -> bool:
@@ -124,7 +129,7 @@ def answers(url: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def api({% if cookiecutter.task_runner != "threads" %}cluster: None{% endif %}) -> Iterator[str]:
+def api() -> Iterator[str]:
     """The URL of the Prefect server, which child processes find in their environment too."""
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -159,8 +164,8 @@ def api({% if cookiecutter.task_runner != "threads" %}cluster: None{% endif %}) 
 
 {% if cookiecutter.task_runner != "threads" -%}
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[None]:
-    """A cluster for the flows of all tests: it takes seconds to start."""
+def cluster(api: str) -> Iterator[None]:
+    """A cluster for the tests that load much: it takes seconds to start."""
     from {{ cookiecutter.package_name }}.runners import task_runner
 
     import processes  # noqa: F401 - from where the cluster's processes import

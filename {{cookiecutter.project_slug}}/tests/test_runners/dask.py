@@ -10,6 +10,7 @@ import dask
 import pytest
 from distributed import LocalCluster
 from prefect import flow
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from {{ cookiecutter.package_name }}.durable import durable_task
 from {{ cookiecutter.package_name }}.runners import task_runner
@@ -27,7 +28,7 @@ def run_on(address: str, path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_processes_of_a_run_end_with_it() -> None:
+def test_processes_of_a_run_end_with_it(api: str) -> None:
     @durable_task(version="1", refresh_cache=True)
     def who(n: int) -> int:
         return os.getpid()
@@ -36,9 +37,13 @@ def test_processes_of_a_run_end_with_it() -> None:
     def job() -> list[int]:
         return who.map(range(settings.workers)).result()
 
+    def alone() -> list[int]:
+        with temporary_settings({PREFECT_API_URL: api}):
+            return job()
+
     # Another thread knows nothing of the tests' own cluster; spawned processes are Dask's default, and a run's.
     with dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}), ThreadPoolExecutor(1) as thread:
-        processes = thread.submit(job).result()
+        processes = thread.submit(alone).result()
     assert os.getpid() not in processes
     for process in processes:
         with pytest.raises(ProcessLookupError):

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from prefect import flow, task
+from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.transactions import transaction
 from prefect.utilities.math import clamped_poisson_interval
 
@@ -303,7 +304,8 @@ def test_load_that_is_run_again_does_what_is_left(monkeypatch: pytest.MonkeyPatc
         return check(chunk)
 
     monkeypatch.setattr("{{ cookiecutter.package_name }}.flows.check", fail_once)
-    again = load_flights.with_options(retries=1, retry_delay_seconds=0)
+    # In threads, which share what is counted.
+    again = load_flights.with_options(retries=1, retry_delay_seconds=0, task_runner=ThreadPoolTaskRunner())
     report = again(days(tmp_path / "week.csv", 4))
     # Of a store that fails to give a result, its chunk is done again: at least once, and not all of them.
     assert checked["2013-01-02"] == 2
