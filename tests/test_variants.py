@@ -41,7 +41,7 @@ def answers_of(*prompts: str) -> Depends:
 
 
 def or_sample(depends: Depends) -> Depends:
-    """Have tests whose flows run on a cluster run once for each kind of it; with `make test-all` for each checkpoint."""
+    """Have tests whose flows run on a cluster run once for each kind of it; in `make test-all` with each checkpoint."""
     return lambda variant: (
         depends(variant)
         if variant["task_runner"] == "threads"

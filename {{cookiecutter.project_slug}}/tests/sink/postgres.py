@@ -143,14 +143,16 @@ def copy(folder: Path) -> None:
     """Keep a copy of the database, by the name of a folder."""
     release()
     name = make_url(os.environ[SETTING]).database
-    _on(make_url(os.environ[SERVER]), f'CREATE DATABASE "{_copy(folder)}" TEMPLATE "{name}"')
+    # Other processes of a cluster have connections too.
+    others = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}'"
+    _on(make_url(os.environ[SERVER]), others, f'CREATE DATABASE "{_copy(folder)}" TEMPLATE "{name}"')
 
 
 def put_back(folder: Path) -> None:
     """Put that copy in the place of the database."""
     release()
     server, name = make_url(os.environ[SERVER]), make_url(os.environ[SETTING]).database
-    _on(server, f'DROP DATABASE "{name}"', f'ALTER DATABASE "{_copy(folder)}" RENAME TO "{name}"')
+    _on(server, f'DROP DATABASE "{name}" WITH (FORCE)', f'ALTER DATABASE "{_copy(folder)}" RENAME TO "{name}"')
 
 
 def is_sound() -> bool:
