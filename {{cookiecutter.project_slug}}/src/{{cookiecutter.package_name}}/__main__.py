@@ -349,6 +349,12 @@ def main() -> None:
         print(f"the database fails: {str(getattr(error, 'orig', error)).splitlines()[0]}", file=sys.stderr)
         sys.exit(1)
 {%- endif %}
+{%- if cookiecutter.task_runner == "ray" %}
+    except ConnectionAbortedError as error:
+        # It quotes a traceback of Ray's server, which ends with the reason.
+        print(f"the cluster refuses this run: {str(error).splitlines()[-1]}", file=sys.stderr)
+        sys.exit(1)
+{%- endif %}
     except (OSError, StoreError) as error:
         print(str(error).splitlines()[0], file=sys.stderr)
         sys.exit(1)

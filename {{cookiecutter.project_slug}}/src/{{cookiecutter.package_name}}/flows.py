@@ -1,6 +1,7 @@
 """The example flow, which joins the parts: a file of flights, chunk by chunk, {% if cookiecutter.upsert != "none" %}into a table{% else %}into stored summaries{% endif %}."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypedDict, get_type_hints
 
@@ -241,20 +242,8 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
                 if {% if cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" %}report is not None{% else %}report and state.name != "Cached"{% endif %}:
                     reports[chunk.label] = report
             advance()
-    rejected, rejects_file = collect_rejects(job, chunks)
-    totals = dict.fromkeys(COUNTS, 0)
-    for chunk_report in reports.values():
-        for name in COUNTS:
-            totals[name] += chunk_report[name]  # type: ignore[literal-required]
-    run_report = RunReport(
-        job=job,
-        chunks=len(chunks),
-        found=len(chunks) - len(reports) - len(failures),
-        done=len(reports),
-        totals=totals,
-        rejected=rejected,
-        rejects_file=str(rejects_file) if rejects_file else None,
-    )
+    run_report = _run_report(job, chunks, reports.values(), len(failures))
+    totals = run_report["totals"]
     create_table_artifact(
         load_table((chunk.label for chunk in chunks), reports, failures, totals),
         key="load",
@@ -268,9 +257,9 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
             " The others are done; {% if cookiecutter.checkpoint != "none" or cookiecutter.cache_key != "none" %}run again for the rest{% else %}a new run does all again{% endif %}"
         )
 {%- if cookiecutter.task_runner != "threads" %}
-    if totals["rejected"] > rejected:
+    if (elsewhere := totals["rejected"] - run_report["rejected"]) > 0:
         raise RejectsElsewhereError(
-            f"{totals['rejected'] - rejected} bad records were set aside on the disks of other machines, in"
+            f"{elsewhere} bad records were set aside on the disks of other machines, in"
             f" {settings.home / 'rejects'}: let {PREFIX}HOME be a folder that the machines of the cluster share"
         )
 {%- endif %}
@@ -280,3 +269,20 @@ def _load(job: str, chunks: list[Chunk]) -> RunReport:
             " (--verbose shows it), and `make setup` whether the store can be written to now"
         )
     return run_report
+
+
+def _run_report(job: str, chunks: list[Chunk], reports: Collection[ChunkReport], failures: int) -> RunReport:
+    rejected, rejects_file = collect_rejects(job, chunks)
+    totals = dict.fromkeys(COUNTS, 0)
+    for report in reports:
+        for name in COUNTS:
+            totals[name] += report[name]  # type: ignore[literal-required]
+    return RunReport(
+        job=job,
+        chunks=len(chunks),
+        found=len(chunks) - len(reports) - failures,
+        done=len(reports),
+        totals=totals,
+        rejected=rejected,
+        rejects_file=str(rejects_file) if rejects_file else None,
+    )

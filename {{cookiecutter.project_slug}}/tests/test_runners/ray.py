@@ -1,6 +1,7 @@
 """Ray: a cluster that is there already."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -37,6 +38,13 @@ def answers(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the cluster ask for a token, and programs send it."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect import State, flow
@@ -110,14 +111,14 @@ def test_block_that_is_not_saved_is_said() -> None:
 
 def test_store_that_is_away_does_not_let_a_run_complete(proxy: Faults, tmp_path: Path) -> None:
     # Prefect alone completes such a run, with an error in the log.
+    threads: Any = ThreadPoolTaskRunner()  # which know of this test's place
     proxy.away = True
 {%- if cookiecutter.checkpoint == "storage" %}
     with pytest.raises(StoreError, match="marks cannot be listed"):
 {%- else %}
     with pytest.raises(ResultsNotStoredError, match="all 2 chunks are done, but the results of 2 could not"):
 {%- endif %}
-        # In threads: processes of a cluster do not know of this test's place.
-        load_flights.with_options(task_runner=ThreadPoolTaskRunner())(days(tmp_path / "f.csv", 2))
+        load_flights.with_options(task_runner=threads)(days(tmp_path / "f.csv", 2))
 
 
 def test_errors_for_a_while_are_ridden_out(proxy: Faults) -> None:

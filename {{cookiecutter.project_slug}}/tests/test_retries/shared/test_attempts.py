@@ -304,8 +304,8 @@ def test_load_that_is_run_again_does_what_is_left(monkeypatch: pytest.MonkeyPatc
         return check(chunk)
 
     monkeypatch.setattr("{{ cookiecutter.package_name }}.flows.check", fail_once)
-    # In threads, which share what is counted.
-    again = load_flights.with_options(retries=1, retry_delay_seconds=0, task_runner=ThreadPoolTaskRunner())
+    threads: Any = ThreadPoolTaskRunner()  # which share what is counted
+    again = load_flights.with_options(retries=1, retry_delay_seconds=0, task_runner=threads)
     report = again(days(tmp_path / "week.csv", 4))
     # Of a store that fails to give a result, its chunk is done again: at least once, and not all of them.
     assert checked["2013-01-02"] == 2
