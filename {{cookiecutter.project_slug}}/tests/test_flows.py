@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter
 {%- if cookiecutter.upsert != "none" %}
 from sqlalchemy import {% if cookiecutter.checkpoint in ["file", "storage"] %}delete, {% endif %}select
 {%- endif %}
@@ -265,6 +266,7 @@ def test_killed_run_is_resumed(tmp_path: Path) -> None:
     assert [report["chunks"] for report in reports] == [50]
     assert reports[0]["found"] >= 10
     assert state_of(flow_run_id) == "Completed"
+    assert "Running" not in task_states(flow_run_id)
     artifacts = artifacts_of(flow_run_id)
     assert artifacts["resumed"].startswith("Attempt 2 of this run of `f`")
     outcomes = [row["outcome"] for row in artifacts["load"]]
@@ -278,3 +280,9 @@ def test_killed_run_is_resumed(tmp_path: Path) -> None:
 def state_of(flow_run_id: UUID) -> str | None:
     with get_client(sync_client=True) as client:
         return client.read_flow_run(flow_run_id).state_name
+
+
+def task_states(flow_run_id: UUID) -> set[str | None]:
+    run = FlowRunFilter.model_validate({"id": {"any_": [flow_run_id]}})
+    with get_client(sync_client=True) as client:
+        return {task_run.state_name for task_run in client.read_task_runs(flow_run_filter=run)}

@@ -12,7 +12,7 @@ from uuid import UUID
 from filelock import FileLock, Timeout
 from prefect import State, get_client
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
+from prefect.client.schemas.filters import FlowFilter, FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
@@ -92,5 +92,10 @@ def _schedule(client: SyncPrefectClient, flow_run: FlowRun) -> bool:
 
 def _requeue(client: SyncPrefectClient, flow_run: FlowRun) -> None:
     crashed: State[Any] = Crashed(message="The process of this run was killed.")
+    for task_run in client.read_task_runs(
+        flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": [flow_run.id]}}),
+        task_run_filter=TaskRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING"]}}}),
+    ):
+        client.set_task_run_state(task_run.id, crashed, force=True)
     client.set_flow_run_state(flow_run.id, crashed, force=True)
     client.set_flow_run_state(flow_run.id, Scheduled(message="Resumed."), force=True)
