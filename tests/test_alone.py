@@ -1,8 +1,10 @@
 """A project as its owner tests it: in an empty home, by several processes, with nothing of the template at hand."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,10 +24,13 @@ TIMEOUT = 1200.0
 @pytest.mark.skipif(not ALL, reason="installs all libraries anew: make test-all runs it")
 @pytest.mark.parametrize("variant", each(SAMPLE))
 def test_a_project_alone_passes_its_tests(
-    bake: Callable[..., Path], environment: dict[str, str], tmp_path: Path, variant: Answers
+    baked: Callable[[Answers], Path], environment: dict[str, str], variant: Answers
 ) -> None:
-    project = bake(**variant)
-    home = tmp_path / "home"
+    # Not in pytest's folder, which each pytest closes to the user that PostgreSQL runs as.
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    project = shutil.copytree(baked(variant), folder / "durable-flights")
+    home = folder / "home"
     home.mkdir()
     ours = Path(sys.executable).parent
     path = os.pathsep.join(place for place in environment["PATH"].split(os.pathsep) if Path(place) != ours)
@@ -43,6 +48,7 @@ def test_a_project_alone_passes_its_tests(
     )
     assert done.returncode == 0, f"{done.stdout[-6000:]}\n\nBake it again with:\n  {command(variant)}"
     assert " passed" in done.stdout
+    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("variant", each(SAMPLE if ALL else SAMPLE[:1]))
