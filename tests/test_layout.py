@@ -381,7 +381,11 @@ def test_workflows_are_secure(baked: Baked) -> None:
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
 def test_continuous_integration_runs_the_projects_commands(baked: Baked, ci: str) -> None:
     """On each Python that the project supports, and nothing but commands of its Makefile."""
-    for version, pythons in {"3.11": ["3.11", "3.12", "3.13"], "3.12": ["3.12", "3.13"], "3.13": ["3.13"]}.items():
+    for version, pythons in {
+        "3.11": ["3.11", "3.12", "3.13", "3.14"],
+        "3.12": ["3.12", "3.13", "3.14"],
+        "3.13": ["3.13", "3.14"],
+    }.items():
         project = baked({"ci": ci, "python_version": version})
         if ci == "github":
             (job,) = yaml.safe_load((project / ".github/workflows/ci.yml").read_text())["jobs"].values()

@@ -424,7 +424,7 @@ FAULTS = [
     Fault(
         "clusters: a killed process ends the run",
         "runners/shared+dask+ray/clusters.py",
-        'return Crashed(message=f"its worker process died: {error}")',
+        'return Crashed(message=f"the cluster could not do it: {error}")',
         "raise",
         "test_clusters.py",
         DASK,

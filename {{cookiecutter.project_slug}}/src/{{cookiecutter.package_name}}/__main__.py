@@ -334,7 +334,7 @@ def main() -> None:
         from .server import ServerError
     except ValidationError as error:
         for fault in error.errors():
-            where = "".join(f"setting {str(part).upper()}: " for part in fault["loc"])
+            where = "".join(f"{{ cookiecutter.package_name | upper }}_{str(part).upper()}: " for part in fault["loc"])
             print(where + fault["msg"].removeprefix("Value error, "), file=sys.stderr)
         sys.exit(2)
     try:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def test_processes_of_a_run_end_with_it(api: str) -> None:
     for process in processes:
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
+
+
+def test_two_runs_at_a_time_have_no_port_in_common() -> None:
+    options = {**task_runner().cluster_kwargs, "n_workers": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with LocalCluster(**options), LocalCluster(**options):  # type: ignore[no-untyped-call]
+            pass
 
 
 def test_cluster_that_is_there_does_the_work_and_stays(tmp_path: Path) -> None:

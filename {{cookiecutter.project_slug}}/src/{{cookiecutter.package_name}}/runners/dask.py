@@ -20,5 +20,7 @@ def task_runner() -> Any:
             "threads_per_worker": 1,
             "host": "127.0.0.1",
             "dashboard_address": None,
+            # Its port is 8787 otherwise, which another run may have.
+            "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},
         }
     )

@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 {%- endif %}
 
 from {{ cookiecutter.package_name }} import flows
+from {{ cookiecutter.package_name }}.clusters import HERE
 from {{ cookiecutter.package_name }}.durable import POLICIES, durable_task
 from {{ cookiecutter.package_name }}.flights import Chunk
 from {{ cookiecutter.package_name }}.runners import final_state, look_for_cluster, task_runner
@@ -138,6 +139,9 @@ def test_bad_records_on_other_machines_are_not_lost_in_silence(tmp_path: Path, m
     [
         ("127.0.0.1:9", f"no cluster answers at {PREFIX}CLUSTER_ADDRESS=127.0.0.1:9: .* refused"),
         ("127.0.0.1", "names no host and port"),
+        ("tcp://127.0.0.1:abc", "names no host and port"),
+        ("127.0.0.1:99999", "names no host and port"),
+        ("10.0.0.5:8786", "workers of 10.0.0.5:8786 may be on other machines, and PREFECT_API_URL"),
     ],
 )
 def test_cluster_that_is_not_there_is_an_error_at_once(
@@ -146,6 +150,29 @@ def test_cluster_that_is_not_there_is_an_error_at_once(
     monkeypatch.setitem(settings.__dict__, "cluster_address", address)
     with pytest.raises((ConnectionError, ValueError), match=message):
         look_for_cluster()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:4200/api",
+        "http://localhost/api",
+        "http://[::1]:80",
+        "postgresql://user:pass@127.0.0.1:5432/flights",
+        "postgresql+psycopg://user@/flights?host=/tmp/postgres",
+        "sqlite:///flights.db",
+        "BlobEndpoint=http://127.0.0.1:10000/account;",
+    ],
+)
+def test_url_that_other_machines_do_not_reach_is_known(url: str) -> None:
+    assert HERE.search(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "https://api.example.com/api", "http://10.0.0.5:4200/api", "postgresql://user:pass@localhosts/flights"]
+)
+def test_url_that_other_machines_reach_is_known(url: str) -> None:
+    assert not HERE.search(url)
 
 
 def test_flow_runs_its_tasks_there() -> None:

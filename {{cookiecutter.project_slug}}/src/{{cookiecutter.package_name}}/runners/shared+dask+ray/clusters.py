@@ -1,17 +1,21 @@
 """What is the same on all clusters: whether one is there, and how a task ends whose worker process died."""
 
+import re
 import socket
 from typing import Any
 from urllib.parse import urlsplit
 
 from prefect import State
 from prefect.futures import PrefectFuture
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed
 
 from .settings import PREFIX, settings
 
 TIMEOUT = 5.0
 """Seconds to wait for an answer."""
+HERE = re.compile(r"//([^/]*@)?(127\.|localhost\b|\[::1\]|/|$)")
+"""Of a URL that leads nowhere from another machine: a loopback address, or a socket's file."""
 
 
 def look_for_cluster() -> None:
@@ -19,18 +23,37 @@ def look_for_cluster() -> None:
 
     Raises:
         ConnectionError: nothing answers there.
-        ValueError: the address has no host or no port.
+        ValueError: the address has no host or no port, or is of another machine, from where this project's server,
+            database or store cannot be reached.
     """
     address = settings.cluster_address
-    place = urlsplit(address if "//" in address else f"//{address}")
     if not address:
         return
-    if not place.hostname or not place.port:
-        raise ValueError(f"{PREFIX}CLUSTER_ADDRESS={address} names no host and port")
+    url = address if "//" in address else f"//{address}"
     try:
-        socket.create_connection((place.hostname, place.port), TIMEOUT).close()
+        host, port = urlsplit(url).hostname, urlsplit(url).port
+    except ValueError:
+        host = port = None
+    if not host or not port:
+        raise ValueError(f"{PREFIX}CLUSTER_ADDRESS={address} names no host and port")
+    if not HERE.search(url):
+        _refuse_what_is_here(address)
+    try:
+        socket.create_connection((host, port), TIMEOUT).close()
     except OSError as error:
         raise ConnectionError(f"no cluster answers at {PREFIX}CLUSTER_ADDRESS={address}: {error}") from None
+
+
+def _refuse_what_is_here(address: str) -> None:
+    places = {"PREFECT_API_URL": PREFECT_API_URL.value() or "//localhost"}
+    for name in ("database_url", "results_endpoint", "results_connection_string"):
+        value = getattr(settings, name, "")
+        places[f"{PREFIX}{name.upper()}"] = value if isinstance(value, str) else value.get_secret_value()
+    if here := [name for name, value in places.items() if HERE.search(value)]:
+        raise ValueError(
+            f"the workers of {address} may be on other machines, and {', '.join(here)} lead to this one or are not set:"
+            " set what they reach too, or give a cluster of this machine, at 127.0.0.1"
+        )
 
 
 def final_state(future: PrefectFuture[Any]) -> State[Any]:
@@ -42,5 +65,5 @@ def final_state(future: PrefectFuture[Any]) -> State[Any]:
     try:
         future.result(raise_on_failure=False)
     except Exception as error:
-        return Crashed(message=f"its worker process died: {error}")
+        return Crashed(message=f"the cluster could not do it: {error}")
     return future.state
