@@ -76,8 +76,9 @@ def main() -> None:
         if not any(wanted.items() <= ANSWERS.items() for wanted in answers):
             path = Path(name)
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    choices = "\n".join(f"  {prompt} = {ANSWERS[prompt]}" for prompt in FOLDERS)
-    print(f"Made {ANSWERS['project_slug']} with\n{choices}\nNext: cd {ANSWERS['project_slug']} && make run")
+    # All of them: Cookiecutter drops a misspelt name without a word.
+    answers = "\n".join(f"  {prompt} = {answer}" for prompt, answer in ANSWERS.items() if not prompt.startswith("_"))
+    print(f"Made {ANSWERS['project_slug']} with\n{answers}\nNext: cd {ANSWERS['project_slug']} && make run")
 
 
 if __name__ == "__main__":

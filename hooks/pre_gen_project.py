@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 import unicodedata
+from pathlib import Path
 
 # Data, never code: `tojson` leaves no quote, so that no answer can end this string.
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
@@ -196,6 +197,13 @@ def _given(answer: str) -> str:
 
 
 def main() -> None:
+    if Path("pyproject.toml").exists():
+        print(
+            f"No project was made: {Path.cwd()} has one, and files of both would be mixed. Make it in another folder"
+            " (--output-dir); docs/updating.md of the template says how a project follows the template.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     reasons, better = refusals(ANSWERS)
     if reasons:
         print("No project was made:", file=sys.stderr)

@@ -19,7 +19,7 @@ import history
 import pytest
 from jinja2 import Environment
 from pytest_cookies.plugin import Cookies, Result
-from variants import ROOT, Answers, typed
+from variants import ROOT, Answers, chosen, typed
 
 Attempt = Callable[..., tuple[Result, Path]]
 Bake = Callable[..., Path]
@@ -248,7 +248,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for reason in run["skips"]:
             skips.setdefault(reason, []).append(run["variant"])
     terminalreporter.section("variants and their own tests")
-    terminalreporter.line(f"{len(runs)} variants, {sum(run['ran'] for run in runs)} tests run")
+    terminalreporter.line(
+        f"{len(runs)} of {len(chosen())} variants have tests that depend on an answer which no cheaper one has;"
+        f" {sum(run['ran'] for run in runs)} tests run"
+    )
     terminalreporter.line(f"slowest: {slowest['variant']}, {slowest['seconds']:.0f} s")
     for reason, variants in sorted(skips.items()):
         terminalreporter.line(f"skipped in {len(variants)}, such as {variants[0]}: {reason}")

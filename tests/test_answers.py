@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from variants import ALL, CHOICES, FREE_TEXT, PROMPTS, ROOT, Answers, context, hook
+from variants import ALL, CHOICES, FREE_TEXT, PROMPTS, ROOT, Answers, context, hook, pairwise
 
 TEXTS = {"project_name": 100, "author_name": 100, "description": 2000}
 """The answers of free text that are not names of files or packages, and how long they may be."""
@@ -111,9 +111,13 @@ def check(project: Path, answers: Answers) -> None:
 
     deployments = yaml.safe_load((project / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     assert {deployment["name"] for deployment in deployments} == {project.name}
-    assert {deployment.get("description", answers["description"]) for deployment in deployments} == {
-        answers["description"]
-    }
+    if answers.get("deployment") == "docker":
+        composed = yaml.safe_load((project / "compose.yaml").read_text(encoding="utf-8"))
+        assert {composed["services"][service]["image"] for service in ("server", "worker")} == {slug}
+        assert composed["networks"]["default"]["name"] == slug
+    if (project / "Dockerfile").exists():
+        *_, last = (project / "Dockerfile").read_text(encoding="utf-8").splitlines()
+        assert json.loads(last.removeprefix("CMD ")) == ["python", "-m", package, "--help"]
 
     tokens = commonmark.parse((project / "README.md").read_text(encoding="utf-8"))
     assert [token.tag for token in tokens if token.type.endswith("_open")][:2] == ["h1", "p"]
@@ -181,9 +185,10 @@ def test_any_answers_are_right_everywhere_or_refused(bake: Bake, refused: Callab
         texts=st.fixed_dictionaries(dict.fromkeys(TEXTS, text)),
         given_names=names,
         odd=st.none() | st.none() | st.none() | odd_answer,
+        choices=st.sampled_from(pairwise()),
     )
-    def tried(texts: Answers, given_names: Answers, odd: tuple[str, str] | None) -> None:
-        answers = {**fits(texts), **given_names, **(dict([odd]) if odd else {})}
+    def tried(texts: Answers, given_names: Answers, odd: tuple[str, str] | None, choices: Answers) -> None:
+        answers = {**choices, **fits(texts), **given_names, **(dict([odd]) if odd else {})}
         counts.append(1)
         if reasons := hook("pre_gen_project").refusals(context(**answers)["cookiecutter"])[0]:
             said = refused(**answers)
@@ -196,9 +201,11 @@ def test_any_answers_are_right_everywhere_or_refused(bake: Bake, refused: Callab
     assert len(counts) >= BAKES // PARTS
 
 
+@pytest.mark.parametrize("deployment", CHOICES["deployment"])
 @pytest.mark.parametrize("name", ["null", "yes", "off", "e1", "inf"])
-def test_a_name_that_yaml_takes_for_something_else_is_a_name(bake: Bake, name: str) -> None:
-    answers = dict.fromkeys([*TEXTS, "project_slug", "package_name"], name)
+def test_a_name_that_yaml_takes_for_something_else_is_a_name(bake: Bake, name: str, deployment: str) -> None:
+    choices = {"deployment": deployment, "result_storage": "s3", "upsert": "postgres"}
+    answers = {**choices, **dict.fromkeys([*TEXTS, "project_slug", "package_name"], name)}
     check(bake(**answers), answers)
 
 

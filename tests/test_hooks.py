@@ -4,6 +4,7 @@ import importlib.metadata
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from conftest import Bake
 from cookiecutter.cli import main as cookiecutter
 from hypothesis import example, given
 from hypothesis import strategies as st
+from projects import snapshot
 from variants import CHOICES, FREE_TEXT, ROOT, Answers, context, hook, pairwise
 
 DEFAULTS: Answers = context()["cookiecutter"]
@@ -351,11 +353,27 @@ def test_every_choice_of_a_folder_has_its_file() -> None:
                 assert set(name.split("+")[1:]) <= set(CHOICES[prompt]), f"{folder}/{name} names no answer"
 
 
-def test_the_end_says_what_was_chosen_and_what_comes_next(bake: Bake, capfd: pytest.CaptureFixture[str]) -> None:
-    bake(project_slug="flights", cache_key="none")
+def test_the_end_says_what_was_answered_and_what_comes_next(bake: Bake, capfd: pytest.CaptureFixture[str]) -> None:
+    """All of it, for Cookiecutter drops a misspelt name without a word."""
+    given = {"project_slug": "flights", "cache_key": "none", "author_name": "Zoë", "python_version": "3.13"}
+    bake(**given)
     output = capfd.readouterr().out
-    assert "cache_key = none" in output
-    assert "cd flights && make run" in output
+    said = dict(re.findall(r"^  (\w+) = (.*)$", output, re.MULTILINE))
+    known = {prompt: answer for prompt, answer in DEFAULTS.items() if not prompt.startswith("_")}
+    assert said == {**known, "package_name": "flights", **given}
+    assert output.endswith("Next: cd flights && make run\n")
+
+
+def test_a_folder_that_has_a_project_is_left_as_it_is(tmp_path: Path) -> None:
+    bake = [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "--output-dir", str(tmp_path)]
+    subprocess.run(bake, check=True, capture_output=True)
+    made = snapshot(tmp_path)
+    for more in (["-f"], ["-f", "-s"]):
+        options = [*more, "upsert=none", "checkpoint=none"]
+        again = subprocess.run([*bake, *options], capture_output=True, text=True, check=False)
+        assert again.returncode != 0
+        assert again.stderr.startswith(f"No project was made: {tmp_path / 'durable-flights'} has one, and files of")
+        assert snapshot(tmp_path) == made
 
 
 def test_the_list_of_standard_modules_is_that_of_the_running_python() -> None:

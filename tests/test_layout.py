@@ -331,6 +331,86 @@ def test_images_take_all_that_the_project_needs_and_no_secret(baked: Baked) -> N
         assert names == wanted
 
 
+def test_images_run_as_a_user_without_rights(baked: Baked) -> None:
+    for dockerfile in with_files(baked, "Dockerfile"):
+        last_stage = dockerfile.read_text().rpartition("\nFROM ")[2]
+        assert re.findall(r"^USER (.+)$", last_stage, re.MULTILINE) == ["10001:10001"]
+
+
+def test_ports_are_open_to_this_machine_alone(baked: Baked) -> None:
+    for file in with_files(baked, "compose.yaml"):
+        services = yaml.safe_load(file.read_text())["services"].values()
+        ports = [port for service in services for port in service.get("ports", [])]
+        assert ports
+        assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+@pytest.mark.parametrize(
+    ("answer", "phrase"),
+    [
+        ("MIT", "Permission is hereby granted, free of charge"),
+        ("Apache-2.0", "Apache License\n                           Version 2.0"),
+        ("BSD-3-Clause", "3. Neither the name of the copyright holder"),
+        ("Proprietary", "All rights reserved"),
+    ],
+)
+def test_the_license_is_the_one_that_was_chosen(baked: Baked, answer: str, phrase: str) -> None:
+    project = baked({"license": answer})
+    assert phrase in (project / "LICENSE").read_text(encoding="utf-8")
+    stated = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]["license"]
+    assert stated == ("LicenseRef-Proprietary" if answer == "Proprietary" else answer)
+
+
+def test_the_example_of_settings_shows_each_default(baked: Baked) -> None:
+    """As the settings themselves read it: with each line as a variable, they are those without any."""
+    seen = set()
+    for variant in chosen():
+        example = (baked(variant) / ".env.example").read_text(encoding="utf-8")
+        if example in seen:
+            continue
+        seen.add(example)
+        lines = dict(re.findall(r"^#(DURABLE_FLIGHTS_\w+)=(.*)$", example, re.MULTILINE))
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("DURABLE_FLIGHTS_")}
+        plain |= {"PYTHONPATH": str(baked(variant) / "src"), "DURABLE_FLIGHTS_ENV_FILE": os.devnull}
+        script = "from durable_flights.settings import Settings; print(Settings()); print(*Settings.model_fields)"
+        said = [
+            subprocess.run(
+                [sys.executable, "-B", "-c", script], env=environment, capture_output=True, text=True, check=True
+            ).stdout
+            for environment in (plain, {**plain, **lines})
+        ]
+        assert said[0] == said[1]
+        fields = said[0].splitlines()[-1].split()
+        assert {f"DURABLE_FLIGHTS_{field.upper()}" for field in fields} == set(lines)
+
+
+@pytest.mark.parametrize(
+    ("target", "command"),
+    [
+        ("run", "durable_flights run"),
+        ("resume", "durable_flights resume"),
+        ("status", "durable_flights status"),
+        ("reset", 'durable_flights reset "x"'),
+        ("setup", "durable_flights setup"),
+        ("test", "pytest"),
+        ("clean", "rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache"),
+    ],
+)
+def test_a_target_of_make_does_what_it_is_called(baked: Baked, target: str, command: str) -> None:
+    for variant in pairwise():
+        if target == "reset" and variant["checkpoint"] == "none":
+            continue
+        shown = subprocess.run(
+            ["make", "--dry-run", "--old-file=.venv/.ready", target, "JOB=x"],
+            cwd=baked(variant),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert shown.stdout.splitlines()[-1].rstrip().endswith(command) or target == "test"
+        assert command in shown.stdout
+
+
 def test_jobs_of_kubernetes_are_valid(baked: Baked, tmp_path: Path) -> None:
     for number, file in enumerate(with_files(baked, "work-pool.json")):
         template = json.loads(file.read_text())

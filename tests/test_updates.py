@@ -201,6 +201,7 @@ EDITS: list[tuple[str, Callable[[str], str]]] = [
     (f"{PACKAGE}/tables.py", before("\n\ndef create(", TABLE)),
     (f"{PACKAGE}/settings.py", before("\n    @", '    airports: str = "airports.csv"\n    """A file."""\n')),
     (f"{PACKAGE}/settings.py", instead("workers: int = Field(default=2", "workers: int = Field(default=8")),
+    (f"{PACKAGE}/flows.py", instead('@durable_task(version="1")', '@durable_task(version="2")')),
     (f"{PACKAGE}/flows.py", at_the_end(FLOW)),
     ("README.md", instead("Loads flights so that", "Loads our flights so that")),
     ("README.md", after("on this machine, until stopped |\n", "| `make airports` | loads the airports |\n")),

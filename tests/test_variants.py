@@ -40,12 +40,17 @@ def answers_of(*prompts: str) -> Depends:
     return lambda variant: [variant[prompt] for prompt in prompts]
 
 
-def or_sample(depends: Depends) -> Depends:
-    """Have tests whose flows run on a cluster run once for each kind of it; in `make test-all` with each checkpoint."""
+def or_sample(depends: Depends, *more: str) -> Depends:
+    """Have tests whose flows run on a cluster run once for each kind of it; in `make test-all` with each checkpoint.
+
+    Args:
+        depends: what they depend on in threads.
+        more: prompts whose answers count on clusters too.
+    """
     return lambda variant: (
         depends(variant)
         if variant["task_runner"] == "threads"
-        else Sample((variant["task_runner"], variant["checkpoint"] if ALL else ""))
+        else Sample(variant[prompt] for prompt in ("task_runner", *more, *(["checkpoint"] if ALL else [])))
     )
 
 
@@ -92,7 +97,9 @@ DEPENDS: dict[str, Depends] = {
     ),
     "test_main.py::test_job_that_is_not_known": answers_of("checkpoint"),
     "test_main.py::test_nothing_to_resume": answers_of("result_storage"),
-    "test_main.py::test_run_says": or_sample(answers_of("result_storage", "cache_key", "upsert", "checkpoint")),
+    "test_main.py::test_run_says": or_sample(
+        answers_of("result_storage", "cache_key", "upsert", "checkpoint"), "result_storage"
+    ),
     "test_main.py::test_setup_may_be_repeated": answers_of("result_storage"),
     "test_main.py::test_unreachable_server": answers_of("result_storage"),
     "test_main.py::test_unusable_source": answers_of(),

@@ -15,7 +15,9 @@ from prefect.client.schemas.filters import FlowRunFilter
 from sqlalchemy import {% if cookiecutter.checkpoint in ["file", "storage"] %}delete, {% endif %}select
 {%- endif %}
 
+from {{ cookiecutter.package_name }}.flights import Reject, opened
 from {{ cookiecutter.package_name }}.flows import {% if cookiecutter.checkpoint in ["file", "storage"] and cookiecutter.upsert == "none" %}ResultsNotStoredError, {% endif %}RunReport, {% if cookiecutter.checkpoint in ["file", "storage"] %}checkpoint, {% endif %}load_flights
+from {{ cookiecutter.package_name }}.rejects import collect_rejects, set_aside
 from {{ cookiecutter.package_name }}.resume import resume_dead_runs
 from {{ cookiecutter.package_name }}.runs import alive, dead
 from {{ cookiecutter.package_name }}.settings import settings
@@ -168,6 +170,23 @@ def test_rejects_are_kept_with_line_and_reason_over_runs(tmp_path: Path) -> None
     assert [(row["line"], row["record"]) for row in rows] == [("3", record(1, 2, distance=-1)), ("5", "nonsense")]
     corrected = run(write(path, record(1, 1), record(1, 2), record(2, 1)))
     assert (corrected["rejected"], corrected["rejects_file"]) == (0, None)
+
+
+def test_file_of_rejects_changes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(write(tmp_path / "f.csv", record()), 1) as chunks:
+        set_aside("f", chunks[0], [Reject(0, "wrong", "a")])
+        _, file = collect_rejects("f", chunks)
+        assert file
+        before = file.read_text()
+        set_aside("f", chunks[0], [Reject(0, "wrong", "a"), Reject(0, "wrong too", "b")])
+
+        def crash(*_: object) -> None:
+            raise OSError("the machine stops here")
+
+        monkeypatch.setattr(Path, "replace", crash)
+        with pytest.raises(OSError, match="stops here"):
+            collect_rejects("f", chunks)
+        assert file.read_text() == before
 
 
 def test_larger_chunks_load_the_same(tmp_path: Path) -> None:

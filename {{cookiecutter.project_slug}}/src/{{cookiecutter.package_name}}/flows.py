@@ -67,10 +67,6 @@ class RunReport(TypedDict):
     rejects_file: str | None
 
 
-class ChunksFailedError(Exception):
-    """Some chunks could not be done. The others are; a new run does the rest."""
-
-
 class ResultsNotStoredError(Exception):
     """All chunks are done, but the results of some could not be stored."""
 {%- if cookiecutter.task_runner != "threads" %}
@@ -81,31 +77,10 @@ class RejectsElsewhereError(Exception):
 {%- endif %}
 
 
-{% if cookiecutter.checkpoint != "none" -%}
-def checkpoint(job: str{% if cookiecutter.upsert != "none" %}, epoch: str{% endif %}) -> Checkpoint:
-{%- if cookiecutter.checkpoint == "database" %}
-    """Return what is done of a job.
-
-    Args:
-        job: its name.
-        epoch: which filling of the database; not used here, for the marks are in that database.
-    """
-    return Checkpoint(job)
-{%- elif cookiecutter.upsert != "none" %}
-    """Return what is done of a job in one filling of the database: marks of one that is gone would pass over its rows.
-
-    Args:
-        job: its name.
-        epoch: which filling it is; see `tables.epoch`.
-    """
-    return Checkpoint(f"{job}@{epoch[:8]}")
-{%- else %}
-    """Return what is done of a job, by its name."""
-    return Checkpoint(job)
-{%- endif %}
+class ChunksFailedError(Exception):
+    """Some chunks could not be done. The others are; a new run does the rest."""
 
 
-{% endif -%}
 @durable_task(version="1")
 def load_chunk(chunk: Chunk, job: str{% if cookiecutter.upsert != "none" %}, epoch: str{% endif %}) -> ChunkReport{% if cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" %} | None{% endif %}:
     """{% if cookiecutter.upsert != "none" %}Write a chunk to the table{% else %}Count a chunk{% endif %}: compute first, {% if cookiecutter.checkpoint != "none" and cookiecutter.upsert != "none" %}then one short step{% elif cookiecutter.upsert != "none" %}then one short transaction{% else %}then leave the result to be stored{% endif %}.
@@ -198,6 +173,31 @@ def job_name(source: Path, job: str | None = None) -> str:
     return name
 
 
+{% if cookiecutter.checkpoint != "none" -%}
+def checkpoint(job: str{% if cookiecutter.upsert != "none" %}, epoch: str{% endif %}) -> Checkpoint:
+{%- if cookiecutter.checkpoint == "database" %}
+    """Return what is done of a job.
+
+    Args:
+        job: its name.
+        epoch: which filling of the database; not used here, for the marks are in that database.
+    """
+    return Checkpoint(job)
+{%- elif cookiecutter.upsert != "none" %}
+    """Return what is done of a job in one filling of the database: marks of one that is gone would pass over its rows.
+
+    Args:
+        job: its name.
+        epoch: which filling it is; see `tables.epoch`.
+    """
+    return Checkpoint(f"{job}@{epoch[:8]}")
+{%- else %}
+    """Return what is done of a job, by its name."""
+    return Checkpoint(job)
+{%- endif %}
+
+
+{% endif -%}
 def _load(job: str, chunks: list[Chunk]) -> RunReport:
 {%- if cookiecutter.upsert != "none" %}
     create(database())
