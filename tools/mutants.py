@@ -483,6 +483,57 @@ FAULTS = [
         "",
         "test_heartbeats.py test_flows.py",
     ),
+    # What the template's tests look for in the files of all variants.
+    Fault(
+        "compose: the database is open to the network",
+        f"/{PROJECT}/compose.yaml",
+        '"127.0.0.1:5432:5432"',
+        '"5432:5432"',
+        "/tests/test_layout.py",
+    ),
+    Fault(
+        "image: runs as root",
+        f"/{PROJECT}/deployment/shared+docker+kubernetes/Dockerfile",
+        "USER 10001:10001\n",
+        "",
+        "/tests/test_layout.py",
+    ),
+    Fault(
+        "make: clean removes what was loaded",
+        f"/{PROJECT}/Makefile",
+        "rm -rf .venv",
+        "rm -rf var .venv",
+        "/tests/test_layout.py",
+    ),
+    Fault(
+        "example: another default",
+        f"/{PROJECT}/.env.example",
+        "RETRY_CAP=PT5M",
+        "RETRY_CAP=PT50M",
+        "/tests/test_layout.py",
+    ),
+    Fault(
+        "hook: a folder with a project is mixed",
+        "/hooks/pre_gen_project.py",
+        'if Path("pyproject.toml").exists():',
+        "if False:",
+        "/tests/test_hooks.py",
+    ),
+    Fault(
+        "rejects: written in place",
+        "rejects.py",
+        "part.replace(path)",
+        "path.write_bytes(part.read_bytes())",
+        "test_flows.py",
+    ),
+    Fault(
+        "clusters: this machine's server for another's",
+        "runners/shared+dask+ray/clusters.py",
+        "if not HERE.search(url):",
+        "if False:",
+        "test_clusters.py",
+        DASK,
+    ),
 ]
 
 
