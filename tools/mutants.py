@@ -15,15 +15,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "{{cookiecutter.project_slug}}"
 SOURCE = f"{PROJECT}/src/{{{{cookiecutter.package_name}}}}"
 TIMEOUT = 600.0
 """Seconds for the tests of one fault; what hangs is caught too."""
+DEPLOYING = Lock()
 
 
 @dataclass(frozen=True)
@@ -589,10 +591,19 @@ def caught(tests: str, answers: dict[str, str], template: Path, folder: Path, en
         environment["PYTHONPATH"] = str(where / "src")
     names = [name.removeprefix("/tests/") for name in tests.split()]
     names = [f"tests/{name}" for name in names if (where / "tests" / name).exists()]
+    # Two that deploy at a time would find each other's work pool on the one server.
+    turn = DEPLOYING if "test_deployment" in tests or "test_heartbeats" in tests else nullcontext()
     try:
-        done = subprocess.run(
-            [*command, *names], cwd=where, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
-        )
+        with turn:
+            done = subprocess.run(
+                [*command, *names],
+                cwd=where,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
+                check=False,
+            )
     except subprocess.TimeoutExpired:
         return f"no end within {TIMEOUT:.0f} s"
     if done.returncode == 0:

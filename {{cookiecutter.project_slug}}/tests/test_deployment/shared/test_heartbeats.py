@@ -74,6 +74,8 @@ def wait(happens: Callable[[], object], log: Path) -> None:
         time.sleep(0.2)
 
 
+# It starts a dozen programs, which takes long on a busy machine.
+@pytest.mark.timeout(900)
 def test_killed_run_is_crashed_by_the_server_and_taken_up(ui: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert "--within must be at least 10" in make("deploy", "IMAGE=any", "WITHIN=9").stderr
