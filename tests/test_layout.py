@@ -401,14 +401,14 @@ def test_a_target_of_make_does_what_it_is_called(baked: Baked, target: str, comm
         if target == "reset" and variant["checkpoint"] == "none":
             continue
         shown = subprocess.run(
-            ["make", "--dry-run", "--old-file=.venv/.ready", target, "JOB=x"],
+            ["make", "--no-print-directory", "--dry-run", "--old-file=.venv/.ready", target, "JOB=x"],
             cwd=baked(variant),
             capture_output=True,
             text=True,
             check=True,
         )
-        assert shown.stdout.splitlines()[-1].rstrip().endswith(command) or target == "test"
-        assert command in shown.stdout
+        last = shown.stdout.splitlines()[-1].rstrip()
+        assert f"/{command} " in last if target == "test" else last.endswith(command)
 
 
 def test_jobs_of_kubernetes_are_valid(baked: Baked, tmp_path: Path) -> None:

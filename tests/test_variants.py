@@ -45,12 +45,12 @@ def or_sample(depends: Depends, *more: str) -> Depends:
 
     Args:
         depends: what they depend on in threads.
-        more: prompts whose answers count on clusters too.
+        more: prompts whose answers count on clusters too, in `make test-all`.
     """
     return lambda variant: (
         depends(variant)
         if variant["task_runner"] == "threads"
-        else Sample(variant[prompt] for prompt in ("task_runner", *more, *(["checkpoint"] if ALL else [])))
+        else Sample(variant[prompt] for prompt in ("task_runner", *((*more, "checkpoint") if ALL else ())))
     )
 
 
@@ -65,7 +65,8 @@ DEPENDS: dict[str, Depends] = {
         variant["result_storage"] if variant["checkpoint"] == "storage" else "",
     ),
     "test_clusters.py": lambda variant: (
-        variant["task_runner"] != "threads" and (variant["task_runner"], variant["upsert"] == "none")
+        variant["task_runner"] != "threads"
+        and Sample((variant["task_runner"], str(ALL and variant["upsert"] == "none")))
     ),
     "test_conventions.py": lambda variant: (
         answers_of("cache_key", "retry_policy")(variant),
