@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def checker(folder: Path) -> Check:
     options = [f"--cache-dir={folder / 'cache'}", "--no-error-summary"]
 
     def faults(project: Path) -> str:
+        assert_strict(project)
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(project, place)
         done = subprocess.run(
@@ -66,3 +68,11 @@ def checker(folder: Path) -> Check:
         return "" if done.returncode == 0 else f"mypy exits with {done.returncode}: {done.stdout}{done.stderr}"
 
     return faults
+
+
+def assert_strict(project: Path) -> None:
+    """Fail where a project's own configuration of mypy passes over more than libraries without types."""
+    mypy = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
+    for override in mypy.pop("overrides", []):
+        assert override.keys() == {"module", "ignore_missing_imports"}, override
+    assert mypy == {"files": ["src", "tests"], "strict": True}
