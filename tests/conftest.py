@@ -27,6 +27,9 @@ Bake = Callable[..., Path]
 START_TIMEOUT = 180.0
 """Seconds for the server."""
 
+FOREIGN = ("PYTEST_", "PREFECT_", "COV_", "MAKE", "MFLAGS")
+"""What names of variables begin with that are of this test run, of the `make` that it runs in, or of Prefect."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes long, and so begins early")
@@ -38,13 +41,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Of the list, each process first gets a piece of the same length, and later some of what others have left.
     """
 
-    def left_out(item: pytest.Item) -> int:
+    def few(item: pytest.Item) -> int:
         given = getattr(item, "callspec", None)
-        return len(given.params.get("without", [])) if given else 0
+        return -len(given.params.get("tests", [])) if given else 0
 
     count = getattr(config, "workerinput", {"workercount": 1})["workercount"]
     short = [item for item in items if not item.get_closest_marker("slow")]
-    long = sorted((item for item in items if item.get_closest_marker("slow")), key=left_out)
+    long = sorted((item for item in items if item.get_closest_marker("slow")), key=few)
     items[:] = [
         item
         for place in range(count)
@@ -166,7 +169,7 @@ def refused(attempt: Attempt, capfd: pytest.CaptureFixture[str]) -> Callable[...
 @pytest.fixture(scope="session")
 def environment(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of programs that run on baked projects: no setting of this test run, and none of Prefect."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PREFECT_", "COV_"))}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     return {**ours, "PYTHONDONTWRITEBYTECODE": "1", "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect"))}
 
 

@@ -19,9 +19,12 @@ SAMPLE = [
 TIMEOUT = 1200.0
 """Seconds, with all that is installed."""
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not ALL, reason="installs libraries and starts servers anew: make test-all runs it"),
+]
 
-@pytest.mark.slow
-@pytest.mark.skipif(not ALL, reason="installs all libraries anew: make test-all runs it")
+
 @pytest.mark.parametrize("variant", each(SAMPLE))
 def test_a_project_alone_passes_its_tests(
     baked: Callable[[Answers], Path], environment: dict[str, str], variant: Answers
@@ -51,7 +54,7 @@ def test_a_project_alone_passes_its_tests(
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("variant", each(SAMPLE if ALL else SAMPLE[:1]))
+@pytest.mark.parametrize("variant", each(SAMPLE))
 def test_each_process_finds_the_same_tests(
     baked: Callable[[Answers], Path], copy: Callable[[Path], Path], environment: dict[str, str], variant: Answers
 ) -> None:

@@ -396,13 +396,16 @@ def test_the_example_of_settings_shows_each_default(baked: Baked) -> None:
         ("clean", "rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache"),
     ],
 )
-def test_a_target_of_make_does_what_it_is_called(baked: Baked, target: str, command: str) -> None:
+def test_a_target_of_make_does_what_it_is_called(
+    baked: Baked, environment: dict[str, str], target: str, command: str
+) -> None:
     for variant in pairwise():
         if target == "reset" and variant["checkpoint"] == "none":
             continue
         shown = subprocess.run(
             ["make", "--no-print-directory", "--dry-run", "--old-file=.venv/.ready", target, "JOB=x"],
             cwd=baked(variant),
+            env=environment,
             capture_output=True,
             text=True,
             check=True,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from forks import Forks
-from variants import ALL, CHOICES, CORE, Answers, chosen, command, each, name
+from variants import ALL, CHOICES, Answers, chosen, command, each, name
 
 TESTS_TIMEOUT = 1200.0
 """Seconds for one variant's tests."""
@@ -29,15 +29,15 @@ def skips(output: str) -> list[str]:
 
 
 # The answers that tests depend on: they run once for each combination of these, in one of the variants that have it.
-Depends = Callable[[Answers], object]
+Depends = Callable[[Answers], tuple[object, ...]]
 
 
-class Sample(tuple[str, ...]):
+class Sample(tuple[object, ...]):
     """Answers with which tests run in one variant of many in which they are written differently."""
 
 
 def answers_of(*prompts: str) -> Depends:
-    return lambda variant: [variant[prompt] for prompt in prompts]
+    return lambda variant: tuple(variant[prompt] for prompt in prompts)
 
 
 def or_sample(depends: Depends, *more: str) -> Depends:
@@ -54,22 +54,36 @@ def or_sample(depends: Depends, *more: str) -> Depends:
     )
 
 
+def marks(variant: Answers) -> tuple[object, ...]:
+    return variant["checkpoint"], variant["result_storage"] if variant["checkpoint"] == "storage" else ""
+
+
+def marks_or_kinds(variant: Answers) -> tuple[object, ...]:
+    return marks(variant) if ALL else (variant["checkpoint"],)
+
+
+def flows(variant: Answers) -> tuple[object, ...]:
+    return variant["checkpoint"], variant["upsert"], variant["cache_key"] == "none"
+
+
+# Tests of a file, or those of it whose names begin so; the longest name that fits counts.
 DEPENDS: dict[str, Depends] = {
     "test_attempts.py": answers_of("retry_policy"),
     "test_cache_keys.py": answers_of("cache_key"),
     "test_caching.py": answers_of("cache_key"),
-    "test_canonical.py": lambda variant: variant["cache_key"] == "none",
+    "test_canonical.py": lambda variant: (variant["cache_key"] == "none",),
     "test_checkpoints.py": lambda variant: (
-        variant["checkpoint"],
+        *marks(variant),
         variant["upsert"] if variant["checkpoint"] == "database" else "",
-        variant["result_storage"] if variant["checkpoint"] == "storage" else "",
     ),
     "test_clusters.py": lambda variant: (
-        variant["task_runner"] != "threads"
-        and Sample((variant["task_runner"], str(ALL and variant["upsert"] == "none")))
+        Sample((variant["task_runner"], ALL and variant["upsert"] == "none"))
+        if variant["task_runner"] != "threads"
+        else ()
     ),
     "test_conventions.py": lambda variant: (
-        answers_of("cache_key", "retry_policy")(variant),
+        variant["cache_key"],
+        variant["retry_policy"],
         variant["result_storage"] == "local",
         variant["upsert"] == "none",
         variant["checkpoint"] == "none",
@@ -82,50 +96,29 @@ DEPENDS: dict[str, Depends] = {
     "test_durability.py": lambda variant: (variant["result_storage"], variant["cache_key"] == "none"),
     "test_effects.py": lambda variant: (variant["checkpoint"] == "none", variant["retry_policy"] == "none"),
     "test_flights.py": answers_of(),
-    "test_flows.py": or_sample(
-        lambda variant: (answers_of("checkpoint", "upsert")(variant), variant["cache_key"] == "none")
-    ),
-    "test_full_disk.py": lambda variant: variant["checkpoint"] == "database" and variant["upsert"],
+    "test_flows.py": or_sample(flows),
+    "test_flows.py::test_killed": or_sample(flows),
+    "test_full_disk.py": lambda variant: (variant["checkpoint"] == "database" and variant["upsert"],),
     "test_heartbeats.py": answers_of(),
-    "test_locks.py": lambda variant: variant["cache_key"] == "none",
-    "test_lost_connections.py": lambda variant: variant["checkpoint"] == "database" and variant["upsert"],
-    "test_main.py::test_failed_chunk": or_sample(
-        lambda variant: (
-            answers_of("upsert", "checkpoint")(variant),
-            variant["cache_key"] == "none",
-            variant["retry_policy"] == "none",
-        )
-    ),
+    "test_locks.py": lambda variant: (variant["cache_key"] == "none",),
+    "test_lost_connections.py": lambda variant: (variant["checkpoint"] == "database" and variant["upsert"],),
+    "test_main.py": answers_of("result_storage"),
+    "test_main.py::test_failed_chunk": or_sample(lambda variant: (*flows(variant), variant["retry_policy"] == "none")),
     "test_main.py::test_job_that_is_not_known": answers_of("checkpoint"),
-    "test_main.py::test_nothing_to_resume": answers_of("result_storage"),
     "test_main.py::test_run_says": or_sample(
         answers_of("result_storage", "cache_key", "upsert", "checkpoint"), "result_storage"
     ),
-    "test_main.py::test_setup_may_be_repeated": answers_of("result_storage"),
-    "test_main.py::test_unreachable_server": answers_of("result_storage"),
     "test_main.py::test_unusable_source": answers_of(),
     "test_main.py::test_wrong_arguments": answers_of(),
-    "test_marks.py": lambda variant: (
-        variant["checkpoint"],
-        variant["result_storage"] if variant["checkpoint"] == "storage" else "",
-    ),
+    "test_marks.py": marks,
+    "test_marks.py::test_killed": marks_or_kinds,
+    "test_marks.py::test_two_processes_killed": marks_or_kinds,
     "test_migrations.py": answers_of("upsert"),
-    "test_model.py": lambda variant: (
-        variant["upsert"],
-        variant["upsert"] != "none" and variant["checkpoint"],
-        variant["result_storage"] if variant["checkpoint"] == "storage" and variant["upsert"] != "none" else "",
-    ),
+    "test_model.py": lambda variant: (variant["upsert"], *marks(variant)) if variant["upsert"] != "none" else ("none",),
     "test_notes.py": answers_of(),
-    "test_outages.py::test_block": answers_of("result_storage"),
-    "test_outages.py::test_errors": answers_of("result_storage"),
-    "test_outages.py::test_missing_place": answers_of("result_storage"),
-    "test_outages.py::test_no_secret": answers_of("result_storage"),
-    "test_outages.py::test_place": answers_of("result_storage"),
-    "test_outages.py::test_result": answers_of("result_storage"),
+    "test_outages.py": answers_of("result_storage"),
     "test_outages.py::test_run_takes": lambda variant: (variant["result_storage"], variant["cache_key"] == "none"),
     "test_outages.py::test_store_that": lambda variant: (variant["result_storage"], variant["checkpoint"] == "storage"),
-    "test_outages.py::test_store_without": answers_of("result_storage"),
-    "test_outages.py::test_wrong_key": answers_of("result_storage"),
     "test_prefect_yaml.py": answers_of("deployment"),
     "test_progress.py": answers_of(),
     "test_results.py": lambda variant: (variant["result_storage"], variant["upsert"] == "none"),
@@ -133,7 +126,8 @@ DEPENDS: dict[str, Depends] = {
     "test_rows.py": answers_of("upsert"),
     "test_runners.py": answers_of("task_runner"),
     "test_settings.py": lambda variant: (
-        answers_of("result_storage", "retry_policy")(variant),
+        variant["result_storage"],
+        variant["retry_policy"],
         variant["cache_key"] == "none",
         variant["upsert"] == "none",
         variant["task_runner"] != "threads"
@@ -145,25 +139,48 @@ DEPENDS: dict[str, Depends] = {
     "test_upsert.py": answers_of("upsert"),
     "test_writers.py": answers_of("upsert"),
 }
+SLOW = {
+    "test_deployment.py",
+    "test_flows.py::test_killed",
+    "test_main.py::test_failed_chunk",
+    "test_outages.py::test_run_takes",
+    "test_outages.py::test_store_that",
+}
+"""Those that take long: `make test` runs them at least once with each answer, `make test-all` with each combination."""
+LATER = {"test_heartbeats.py"}
+"""Those that only `make test-all` runs."""
 
 
-def left_out(variants: list[Answers]) -> list[list[str]]:
-    """Return, for each variant, the tests that another one runs: that whose other answers are cheaper."""
-    runs: dict[tuple[str, str], int] = {}
-    for place in sorted(range(len(variants)), key=lambda place: cost(variants[place])):
-        for test, depends in DEPENDS.items():
-            runs.setdefault((test, str(depends(variants[place]))), place)
-    return [
-        [test for test, depends in DEPENDS.items() if runs[test, str(depends(variant))] != place]
-        for place, variant in enumerate(variants)
-    ]
+def runs(variants: list[Answers]) -> list[list[str]]:
+    """Return, for each variant, the tests of the table that run in it: as few variants as will do, and cheap ones."""
+    found: list[list[str]] = [[] for _ in variants]
+    there = {test: [parts(test, depends(variant)) for variant in variants] for test, depends in DEPENDS.items()}
+    for test, answers in sorted(there.items(), key=lambda item: -len(set(map(str, item[1])))):
+        left = set[object]().union(*answers) if ALL or test not in LATER else set()
+        while left:
+            place = max(
+                range(len(variants)),
+                key=lambda place: (
+                    len(answers[place] & left),
+                    bool(found[place]),
+                    *(-part for part in cost(variants[place])),
+                ),
+            )
+            found[place].append(test)
+            left -= answers[place]
+    return found
+
+
+def parts(test: str, answers: tuple[object, ...]) -> set[object]:
+    """Return what of these answers tests are to run with at least once: all of them together, or each."""
+    return set(enumerate(answers)) if test in SLOW and not ALL else {answers}
 
 
 def cost(variant: Answers) -> tuple[bool, int]:
     """Say how dear the tests of a variant are, in comparison: the clients of stores far away take most."""
     return (
         variant["result_storage"] != "local",
-        sum(variant[prompt] != CHOICES[prompt][0] for prompt in (*CORE, "task_runner")),
+        sum(variant[prompt] != CHOICES[prompt][0] for prompt in ("cache_key", "upsert", "checkpoint", "task_runner")),
     )
 
 
@@ -176,29 +193,49 @@ def own_tests(environment: dict[str, str], api: str) -> Iterator[Callable[[Path,
 
 
 def with_tests() -> list[Any]:
-    """Return the variants that have tests left to run, and what each leaves out."""
+    """Return the variants that have tests to run, and which of the table these are."""
     variants = chosen()
-    some = [
-        (variant, out) for variant, out in zip(variants, left_out(variants), strict=True) if len(out) < len(DEPENDS)
-    ]
-    return each([variant for variant, _ in some], [out for _, out in some])
+    some = [(variant, tests) for variant, tests in zip(variants, runs(variants), strict=True) if tests]
+    return each([variant for variant, _ in some], [tests for _, tests in some])
+
+
+def key(test: str) -> str:
+    """Return the name in the table under which a test of a project stands: its file, or the beginning of its own."""
+    return max((name for name in DEPENDS if test.startswith(name)), key=len)
+
+
+def own(project: Path) -> dict[str, dict[str, str]]:
+    """Return the tests of a project by their names in the table, each with its text: a file, or functions of one."""
+    found: dict[str, dict[str, str]] = {name: {} for name in DEPENDS}
+    for file in sorted((project / "tests").glob("test_*.py")):
+        text = file.read_text(encoding="utf-8")
+        if not any(name.startswith(f"{file.name}::") for name in DEPENDS):
+            found[file.name][file.name] = text
+            continue
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                test = f"{file.name}::{node.name}"
+                found[key(test)][test] = ast.unparse(node)
+    return found
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("variant", "without"), with_tests())
+@pytest.mark.parametrize(("variant", "tests"), with_tests())
 def test_a_variant_passes_its_own_tests(
     baked: Callable[[Answers], Path],
     copy: Callable[[Path], Path],
     own_tests: Callable[[Path, list[str]], tuple[int, str]],
     variant: Answers,
-    without: list[str],
+    tests: list[str],
     request: pytest.FixtureRequest,
     record_property: Callable[[str, object], None],
 ) -> None:
     project = copy(baked(variant))
-    ignored = [f"--{'deselect' if '::' in test else 'ignore'}=tests/{test}" for test in without]
+    there = own(project)
+    wanted = [f"tests/{test}" for name in tests for test in there[name]]
+    assert wanted, f"there are none of {tests}"
     began = time.monotonic()
-    code, output = own_tests(project, ["-q", "-rfEs", "--color=no", "-p", "no:cacheprovider", *ignored])
+    code, output = own_tests(project, ["-q", "-rfEs", "--color=no", "-p", "no:cacheprovider", *wanted])
     found = counts(output)
     ran = sum(number for outcome, number in found.items() if outcome in {"passed", "failed", "xfailed", "xpassed"})
     record_property("variant", request.node.callspec.id)
@@ -230,47 +267,34 @@ def test_the_reasons_of_skips_are_understood() -> None:
 
 
 def test_the_environment_of_a_run_is_its_own(environment: dict[str, str]) -> None:
-    assert not [name for name in environment if name.startswith(("PYTEST_", "COV_"))]
+    assert not [name for name in environment if name.startswith(("PYTEST_", "COV_", "MAKE"))]
     assert [name for name in environment if name.startswith("PREFECT_")] == ["PREFECT_HOME"]
     assert environment["HOME"] == os.environ["HOME"]
 
 
 def test_tests_run_with_all_answers_that_they_depend_on() -> None:
     variants = chosen()
+    assert DEPENDS.keys() >= SLOW | LATER
     for test, depends in DEPENDS.items():
-        runs = [
-            depends(variant)
-            for variant, without in zip(variants, left_out(variants), strict=True)
-            if test not in without
-        ]
-        assert len(runs) == len({str(run) for run in runs}), f"{test} runs twice"
-        assert {str(run) for run in runs} == {str(depends(variant)) for variant in variants}, test
-
-
-def texts(project: Path) -> dict[str, str]:
-    """The tests of a project by their names in the table, each with its text: a module, or functions of one."""
-    found = {}
-    for file in (project / "tests").glob("test_*.py"):
-        text = file.read_text(encoding="utf-8")
-        if file.name in DEPENDS:
-            found[file.name] = text
+        ran = [depends(variant) for variant, tests in zip(variants, runs(variants), strict=True) if test in tests]
+        found = [parts(test, answers) for answers in ran]
+        if test in LATER and not ALL:
+            assert found == []
             continue
-        for node in ast.parse(text).body:
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                (name,) = [name for name in DEPENDS if f"{file.name}::{node.name}".startswith(name)]
-                found[name] = found.get(name, "") + ast.unparse(node)
-    return found
+        assert set().union(*found) == set().union(*(parts(test, depends(variant)) for variant in variants)), test
+        for number, some in enumerate(found):
+            assert some - set().union(*found[:number]), f"{test} runs with {ran[number]} for nothing"
 
 
 def test_tests_are_the_same_where_they_depend_on_the_same(baked: Callable[[Answers], Path]) -> None:
     """All tests are in the table, and the template writes each the same way for the answers that the table names."""
-    first: dict[tuple[str, str], tuple[str, str]] = {}
+    first: dict[tuple[str, object], tuple[dict[str, str], str]] = {}
     names = set()
     for variant in chosen():
-        for test, text in texts(baked(variant)).items():
-            names.add(test)
+        for test, texts in own(baked(variant)).items():
+            names |= {test} if texts else set()
             if isinstance(answers := DEPENDS[test](variant), Sample):
                 continue
-            known, other = first.setdefault((test, str(answers)), (text, name(variant)))
-            assert text == known, f"{test} of {name(variant)} is not that of {other}"
+            known, other = first.setdefault((test, answers), (texts, name(variant)))
+            assert texts == known, f"{test} of {name(variant)} is not that of {other}"
     assert names == set(DEPENDS)
