@@ -34,11 +34,23 @@ from source import days, {% if cookiecutter.upsert != "none" %}keys, {% endif %}
 pytestmark = pytest.mark.usefixtures("api")
 
 COMMAND_LINE = """
+import time
+
+from {{ cookiecutter.package_name }} import flows
 from {{ cookiecutter.package_name }}.__main__ import main
 
+plain = flows.check
+
+def check(chunk):
+    if chunk.label == "2013-02-19":
+        time.sleep(60)
+    return plain(chunk)
+
 if __name__ == "__main__":
+    flows.check = check
     main()
 """
+"""Of 50 days the last one takes so long that a run does not end before it is killed, however busy the machine is."""
 
 
 def run(path: Path, job: str | None = None, chunk_days: int | None = None) -> RunReport:

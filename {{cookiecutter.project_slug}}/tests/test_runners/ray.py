@@ -54,7 +54,11 @@ def cluster() -> Iterator[dict[str, str]]:
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=1"]
     command += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--ray-client-server-port={client}"]
     command += ["--include-dashboard=false", "--disable-usage-stats"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    # With it, the process that gRPC forks for a program on another machine dies now and then.
+    environment = os.environ | {"GRPC_ENABLE_FORK_SUPPORT": "false"}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         deadline = time.monotonic() + TIMEOUT
         while not (answers(port) and answers(client)):
