@@ -27,7 +27,7 @@ Bake = Callable[..., Path]
 START_TIMEOUT = 180.0
 """Seconds for the server."""
 
-FOREIGN = ("PYTEST_", "PREFECT_", "COV_", "MAKE", "MFLAGS")
+FOREIGN = ("PYTEST_", "PREFECT_", "COV_", "MAKE", "MFLAGS", "ARGS")
 """What names of variables begin with that are of this test run, of the `make` that it runs in, or of Prefect."""
 
 

@@ -33,7 +33,7 @@ Depends = Callable[[Answers], tuple[object, ...]]
 
 
 class Sample(tuple[object, ...]):
-    """Answers with which tests run in one variant of many in which they are written differently."""
+    """Answers each of which tests run with at least once, in variants in which they may be written differently."""
 
 
 def answers_of(*prompts: str) -> Depends:
@@ -41,11 +41,11 @@ def answers_of(*prompts: str) -> Depends:
 
 
 def or_sample(depends: Depends, *more: str) -> Depends:
-    """Have tests whose flows run on a cluster run once for each kind of it; in `make test-all` with each checkpoint.
+    """Have tests whose flows run on a cluster, which takes long to start, run once for each kind of it.
 
     Args:
         depends: what they depend on in threads.
-        more: prompts whose answers count on clusters too, in `make test-all`.
+        more: prompts whose answers count on clusters too, in `make test-all`, beside `checkpoint`.
     """
     return lambda variant: (
         depends(variant)
@@ -173,7 +173,8 @@ def runs(variants: list[Answers]) -> list[list[str]]:
 
 def parts(test: str, answers: tuple[object, ...]) -> set[object]:
     """Return what of these answers tests are to run with at least once: all of them together, or each."""
-    return set(enumerate(answers)) if test in SLOW and not ALL else {answers}
+    each = isinstance(answers, Sample) or (test in SLOW and not ALL)
+    return set(enumerate(answers)) if each else {answers}
 
 
 def cost(variant: Answers) -> tuple[bool, int]:
@@ -267,7 +268,7 @@ def test_the_reasons_of_skips_are_understood() -> None:
 
 
 def test_the_environment_of_a_run_is_its_own(environment: dict[str, str]) -> None:
-    assert not [name for name in environment if name.startswith(("PYTEST_", "COV_", "MAKE"))]
+    assert not [name for name in environment if name.startswith(("PYTEST_", "COV_", "MAKE", "ARGS"))]
     assert [name for name in environment if name.startswith("PREFECT_")] == ["PREFECT_HOME"]
     assert environment["HOME"] == os.environ["HOME"]
 
