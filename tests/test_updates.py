@@ -315,9 +315,7 @@ def commands(tmp_path: Path, environment: dict[str, str]) -> dict[str, str]:
     for program, text in {"cruft": f'exec {sys.executable} -m cruft "$@"', "uv": UV}.items():
         (programs / program).write_text(f"#!/bin/sh\n{text}\n")
         (programs / program).chmod(0o755)
-    # `make test` is a make too, whose flags are not for those that are started here.
-    ours = {name: value for name, value in environment.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    return {**ours, **history.GIT, "PATH": f"{programs}{os.pathsep}{environment['PATH']}"}
+    return {**environment, **history.GIT, "PATH": f"{programs}{os.pathsep}{environment['PATH']}"}
 
 
 def check(project: Path, commands: dict[str, str]) -> tuple[str, str]:
