@@ -76,6 +76,7 @@ pins: $(filter .uv/%,$(UV)) ## raise the exact versions that the tests run with,
 
 outdated: ## raise them, and run the whole proof
 	@$(MAKE) --no-print-directory pins
+	@rm -rf .bounds
 	@$(MAKE) --no-print-directory test-all
 	@$(MAKE) --no-print-directory test-bounds
 

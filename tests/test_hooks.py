@@ -140,7 +140,7 @@ def test_text_that_is_too_long_is_refused(prompt: str, limit: int) -> None:
     assert reasons(**{prompt: "x" * (limit + 1)}) == [f"{prompt} has {limit + 1} characters; at most {limit} fit"]
 
 
-@pytest.mark.parametrize("text", ["", " ", "\u200d", "\ufe0f"], ids=ascii)
+@pytest.mark.parametrize("text", ["", " ", "\u200d", "\ufe0f", "\u2800", "\u3164\u115f"], ids=ascii)
 @pytest.mark.parametrize("prompt", ["project_name", "author_name", "description"])
 def test_text_without_anything_to_see_is_refused(prompt: str, text: str) -> None:
     assert [reason for reason in reasons(**{prompt: text}) if reason.startswith(prompt)]

@@ -101,7 +101,8 @@ def stand_in(buildah: list[str], base: str, folder: Path) -> None:
     folder.mkdir()
     packages = "--include=ca-certificates,python3-pip,python3-venv"
     release = base.rpartition("-")[2]
-    made = call("mmdebstrap", "--variant=minbase", packages, release, str(folder / "base.tar"))
+    few = "--aptopt=APT::Install-Recommends false"
+    made = call("mmdebstrap", "--variant=minbase", few, packages, release, str(folder / "base.tar"))
     assert made.returncode == 0, made.stderr
     shutil.copy(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"), folder / "certificates")
     (folder / "Containerfile").write_text(STAND_IN)

@@ -29,28 +29,35 @@ def skips(output: str) -> list[str]:
 
 
 # The answers that tests depend on: they run once for each combination of these, in one of the variants that have it.
+# `Each` and SLOW have it otherwise.
 Depends = Callable[[Answers], tuple[object, ...]]
 
 
 class Sample(tuple[object, ...]):
-    """Answers each of which tests run with at least once, in variants in which they may be written differently."""
+    """Answers with which tests run in one variant of many in which they are written differently."""
+
+
+class Each(Sample):
+    """Answers each of which tests run with at least once, not in each combination."""
 
 
 def answers_of(*prompts: str) -> Depends:
     return lambda variant: tuple(variant[prompt] for prompt in prompts)
 
 
-def or_sample(depends: Depends, *more: str) -> Depends:
+def on_clusters(depends: Depends, kind: type[Sample], *prompts: str) -> Depends:
     """Have tests whose flows run on a cluster, which takes long to start, run once for each kind of it.
 
     Args:
         depends: what they depend on in threads.
-        more: prompts whose answers count on clusters too, in `make test-all`, beside `checkpoint`.
+        kind: whether `make test-all` runs them with all combinations of further answers, or with each of these.
+        prompts: the prompts of these answers.
     """
+    more = prompts if ALL else ()
     return lambda variant: (
         depends(variant)
         if variant["task_runner"] == "threads"
-        else Sample(variant[prompt] for prompt in ("task_runner", *((*more, "checkpoint") if ALL else ())))
+        else kind(variant[prompt] for prompt in ("task_runner", *more))
     )
 
 
@@ -96,18 +103,26 @@ DEPENDS: dict[str, Depends] = {
     "test_durability.py": lambda variant: (variant["result_storage"], variant["cache_key"] == "none"),
     "test_effects.py": lambda variant: (variant["checkpoint"] == "none", variant["retry_policy"] == "none"),
     "test_flights.py": answers_of(),
-    "test_flows.py": or_sample(flows),
-    "test_flows.py::test_killed": or_sample(flows),
+    "test_flows.py": on_clusters(flows, Sample, "checkpoint"),
+    "test_flows.py::test_killed": on_clusters(flows, Each, "checkpoint", "upsert"),
     "test_full_disk.py": lambda variant: (variant["checkpoint"] == "database" and variant["upsert"],),
     "test_heartbeats.py": answers_of(),
     "test_locks.py": lambda variant: (variant["cache_key"] == "none",),
     "test_lost_connections.py": lambda variant: (variant["checkpoint"] == "database" and variant["upsert"],),
     "test_main.py": answers_of("result_storage"),
-    "test_main.py::test_failed_chunk": or_sample(lambda variant: (*flows(variant), variant["retry_policy"] == "none")),
-    "test_main.py::test_job_that_is_not_known": answers_of("checkpoint"),
-    "test_main.py::test_run_says": or_sample(
-        answers_of("result_storage", "cache_key", "upsert", "checkpoint"), "result_storage"
+    "test_main.py::test_failed_chunk": on_clusters(
+        lambda variant: (*flows(variant), variant["retry_policy"] == "none"), Each, "checkpoint"
     ),
+    "test_main.py::test_job_that_is_not_known": answers_of("checkpoint"),
+    "test_main.py::test_run_says": on_clusters(
+        answers_of("result_storage", "cache_key", "upsert", "checkpoint"),
+        Each,
+        "result_storage",
+        "cache_key",
+        "upsert",
+        "checkpoint",
+    ),
+    "test_main.py::test_setup": answers_of("result_storage", "upsert", "checkpoint"),
     "test_main.py::test_unusable_source": answers_of(),
     "test_main.py::test_wrong_arguments": answers_of(),
     "test_marks.py": marks,
@@ -143,38 +158,44 @@ SLOW = {
     "test_deployment.py",
     "test_flows.py::test_killed",
     "test_main.py::test_failed_chunk",
+    "test_main.py::test_setup",
     "test_outages.py::test_run_takes",
     "test_outages.py::test_store_that",
 }
 """Those that take long: `make test` runs them at least once with each answer, `make test-all` with each combination."""
-LATER = {"test_heartbeats.py"}
-"""Those that only `make test-all` runs."""
 
 
 def runs(variants: list[Answers]) -> list[list[str]]:
-    """Return, for each variant, the tests of the table that run in it: as few variants as will do, and cheap ones."""
+    """Return, for each variant, the tests of the table that run in it.
+
+    As few variants as will do: of those that serve as well, those that run others already, then those with answers that
+    the tests have not run with, then the cheap ones. `make test` goes by the cost alone.
+    """
     found: list[list[str]] = [[] for _ in variants]
     there = {test: [parts(test, depends(variant)) for variant in variants] for test, depends in DEPENDS.items()}
     for test, answers in sorted(there.items(), key=lambda item: -len(set(map(str, item[1])))):
-        left = set[object]().union(*answers) if ALL or test not in LATER else set()
+        left = set[object]().union(*answers)
+        seen: set[tuple[str, str]] = set()
         while left:
             place = max(
                 range(len(variants)),
                 key=lambda place: (
                     len(answers[place] & left),
                     bool(found[place]),
+                    ALL and len(variants[place].items() - seen),
                     *(-part for part in cost(variants[place])),
                 ),
             )
             found[place].append(test)
             left -= answers[place]
+            seen |= variants[place].items()
     return found
 
 
 def parts(test: str, answers: tuple[object, ...]) -> set[object]:
     """Return what of these answers tests are to run with at least once: all of them together, or each."""
-    each = isinstance(answers, Sample) or (test in SLOW and not ALL)
-    return set(enumerate(answers)) if each else {answers}
+    one_by_one = isinstance(answers, Each) or (test in SLOW and not ALL)
+    return set(enumerate(answers)) if one_by_one else {answers}
 
 
 def cost(variant: Answers) -> tuple[bool, int]:
@@ -202,18 +223,19 @@ def with_tests() -> list[Any]:
 
 def key(test: str) -> str:
     """Return the name in the table under which a test of a project stands: its file, or the beginning of its own."""
-    return max((name for name in DEPENDS if test.startswith(name)), key=len)
+    return max((known for known in DEPENDS if test.startswith(known)), key=len)
 
 
 def own(project: Path) -> dict[str, dict[str, str]]:
     """Return the tests of a project by their names in the table, each with its text: a file, or functions of one."""
-    found: dict[str, dict[str, str]] = {name: {} for name in DEPENDS}
-    for file in sorted((project / "tests").glob("test_*.py")):
+    found: dict[str, dict[str, str]] = {known: {} for known in DEPENDS}
+    for file in sorted((project / "tests").rglob("test_*.py")):
         text = file.read_text(encoding="utf-8")
-        if not any(name.startswith(f"{file.name}::") for name in DEPENDS):
+        if not any(known.startswith(f"{file.name}::") for known in DEPENDS):
             found[file.name][file.name] = text
             continue
         for node in ast.parse(text).body:
+            assert not isinstance(node, ast.ClassDef | ast.AsyncFunctionDef), f"{file.name}: a test that is not found"
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 test = f"{file.name}::{node.name}"
                 found[key(test)][test] = ast.unparse(node)
@@ -231,6 +253,8 @@ def test_a_variant_passes_its_own_tests(
     request: pytest.FixtureRequest,
     record_property: Callable[[str, object], None],
 ) -> None:
+    record_property("variant", request.node.callspec.id)
+    record_property("command", command(variant))
     project = copy(baked(variant))
     there = own(project)
     wanted = [f"tests/{test}" for name in tests for test in there[name]]
@@ -239,7 +263,6 @@ def test_a_variant_passes_its_own_tests(
     code, output = own_tests(project, ["-q", "-rfEs", "--color=no", "-p", "no:cacheprovider", *wanted])
     found = counts(output)
     ran = sum(number for outcome, number in found.items() if outcome in {"passed", "failed", "xfailed", "xpassed"})
-    record_property("variant", request.node.callspec.id)
     record_property("ran", ran)
     record_property("skips", skips(output))
     record_property("seconds", time.monotonic() - began)
@@ -275,27 +298,35 @@ def test_the_environment_of_a_run_is_its_own(environment: dict[str, str]) -> Non
 
 def test_tests_run_with_all_answers_that_they_depend_on() -> None:
     variants = chosen()
-    assert DEPENDS.keys() >= SLOW | LATER
+    run_in = runs(variants)
+    assert DEPENDS.keys() >= SLOW
     for test, depends in DEPENDS.items():
-        ran = [depends(variant) for variant, tests in zip(variants, runs(variants), strict=True) if test in tests]
+        ran = [depends(variant) for variant, tests in zip(variants, run_in, strict=True) if test in tests]
         found = [parts(test, answers) for answers in ran]
-        if test in LATER and not ALL:
-            assert found == []
-            continue
         assert set().union(*found) == set().union(*(parts(test, depends(variant)) for variant in variants)), test
         for number, some in enumerate(found):
             assert some - set().union(*found[:number]), f"{test} runs with {ran[number]} for nothing"
 
 
 def test_tests_are_the_same_where_they_depend_on_the_same(baked: Callable[[Answers], Path]) -> None:
-    """All tests are in the table, and the template writes each the same way for the answers that the table names."""
+    """All tests are in the table, and the template writes each the same way for the answers that the table names.
+
+    However they are written, all of them run; in `make test` all but some of SLOW and of those on clusters.
+    """
     first: dict[tuple[str, object], tuple[dict[str, str], str]] = {}
+    there: set[tuple[str, str]] = set()
+    ran: set[tuple[str, str]] = set()
     names = set()
-    for variant in chosen():
+    variants = chosen()
+    for variant, tests in zip(variants, runs(variants), strict=True):
         for test, texts in own(baked(variant)).items():
             names |= {test} if texts else set()
-            if isinstance(answers := DEPENDS[test](variant), Sample):
-                continue
-            known, other = first.setdefault((test, answers), (texts, name(variant)))
-            assert texts == known, f"{test} of {name(variant)} is not that of {other}"
+            answers = DEPENDS[test](variant)
+            if ALL or not (test in SLOW or isinstance(answers, Sample)):
+                there |= texts.items()
+            ran |= texts.items() if test in tests else set()
+            if not isinstance(answers, Sample):
+                known, other = first.setdefault((test, answers), (texts, name(variant)))
+                assert texts == known, f"{test} of {name(variant)} is not that of {other}"
     assert names == set(DEPENDS)
+    assert {test for test, _ in there - ran} == set(), "never run as they are written somewhere"

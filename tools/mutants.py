@@ -1,8 +1,8 @@
 """Put small faults into the template, one at a time, and see that its tests catch each: `mutants.py [WORD ...]`.
 
-A fault is a change of one text in one file. A project is baked with it, and those of its own tests run that `make test`
-runs for these answers; faults of the hooks are looked for by the template's tests. Without the fault the same tests
-must pass. Prints what caught each fault, and the score; the exit code is 1 if one was missed.
+A fault is a change of one text in one file. A project is baked with it, and those of its own tests run that are to
+catch it, all of which `make test` runs too; faults of the hooks are looked for by the template's tests. Without the
+fault the same tests must pass. Prints what caught each fault, and the score; the exit code is 1 if one was missed.
 
 Words choose the faults whose name holds one of them.
 """
@@ -557,9 +557,23 @@ def copied(folder: Path) -> Path:
 def put_in(fault: Fault, template: Path) -> None:
     path = template / fault.path
     text = path.read_text(encoding="utf-8")
-    if text.count(fault.old) < 1 or fault.old == fault.new:
-        raise SystemExit(f"{fault.name}: {fault.path} has no {fault.old!r}; say anew what the fault is")
     path.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
+
+
+def outdated(faults: list[Fault]) -> list[str]:
+    """Return what is wrong with faults that the template has moved away from."""
+    there = {path.name for path in (ROOT / "tests").glob("test_*.py")}
+    of_projects = set()
+    for path in (ROOT / PROJECT / "tests").rglob("*"):
+        of_projects |= {path.name, f"{path.name}.py"}
+    wrong = []
+    for fault in faults:
+        if fault.old not in (ROOT / fault.path).read_text(encoding="utf-8") or fault.old == fault.new:
+            wrong.append(f"{fault.name}: {fault.path} has no {fault.old!r}; say anew what the fault is")
+        for test in fault.tests.split():
+            if test.removeprefix("/tests/") not in (there if test.startswith("/") else of_projects):
+                wrong.append(f"{fault.name}: there is no {test}; say anew what catches it")
+    return wrong
 
 
 def caught(tests: str, answers: dict[str, str], template: Path, folder: Path, environment: dict[str, str]) -> str:
@@ -591,6 +605,8 @@ def caught(tests: str, answers: dict[str, str], template: Path, folder: Path, en
         environment["PYTHONPATH"] = str(where / "src")
     names = [name.removeprefix("/tests/") for name in tests.split()]
     names = [f"tests/{name}" for name in names if (where / "tests" / name).exists()]
+    if not names:
+        return ""
     # Two that deploy at a time would find each other's work pool on the one server.
     turn = DEPLOYING if "test_deployment" in tests or "test_heartbeats" in tests else nullcontext()
     try:
@@ -638,6 +654,10 @@ def prefect_server(folder: Path) -> Iterator[dict[str, str]]:
 
 def main(words: list[str]) -> int:
     faults = [fault for fault in FAULTS if not words or any(word in fault.name for word in words)]
+    if not faults:
+        sys.exit(f"no fault has {' or '.join(words)} in its name")
+    if wrong := outdated(faults):
+        sys.exit("\n".join(wrong))
     runs = {(fault.tests, *sorted(fault.answers.items())): fault for fault in faults}
     with (
         tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True) as root,

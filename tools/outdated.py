@@ -64,14 +64,15 @@ def requirements() -> dict[str, str]:
 def newest_action(used: re.Match[str]) -> str:
     """Return the same use of an action at its newest version; the version as it is, if nobody can be asked."""
     name, version = used["name"], used["version"]
-    asked = subprocess.run(
-        ["git", "ls-remote", "--tags", f"https://github.com/{name}"],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    if asked.returncode != 0:
+    try:
+        asked = subprocess.run(
+            ["git", "ls-remote", "--tags", f"https://github.com/{name}"],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=True,
+        )
+    except subprocess.SubprocessError:
         print(f"{name}: its versions cannot be asked for; {version} stays", file=sys.stderr)
         return used[0]
     # Of a tag that is an object itself, the second line has the commit.
@@ -88,4 +89,6 @@ def newest_action(used: re.Match[str]) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) != 2:
+        sys.exit("say which uv: outdated.py UV")
+    main(sys.argv[1])

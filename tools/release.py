@@ -21,18 +21,18 @@ VERSIONS = ROOT / "tools" / "versions.json"
 def main(version: str) -> None:
     versions = json.loads(VERSIONS.read_text(encoding="utf-8"))
     changelog = CHANGELOG.read_text(encoding="utf-8")
-    number = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", version)
+    number = re.fullmatch(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)", version)
     if not number or any(tuple(map(int, known.split("."))) >= tuple(map(int, number.groups())) for known in versions):
         sys.exit(f"say a version such as 1.2.0, later than {list(versions)[-1]}: make release VERSION=…")
     if git("status", "--porcelain"):
         sys.exit("commit first: what is released is a commit")
-    if "## Unreleased\n" not in changelog:
+    if not re.search(r"^## Unreleased\n\n(?!#)\S", changelog, re.MULTILINE):
         sys.exit("CHANGELOG.md has nothing under Unreleased")
     prompts = (ROOT / "cookiecutter.json").read_text(encoding="utf-8")
     hook = (ROOT / "hooks" / "pre_gen_project.py").read_text(encoding="utf-8")
     versions[version] = {"commit": git("rev-parse", "HEAD"), **contract(prompts, hook)}
     VERSIONS.write_text(text_of(versions), encoding="utf-8")
-    CHANGELOG.write_text(changelog.replace("## Unreleased\n", f"## {version}\n"), encoding="utf-8")
+    CHANGELOG.write_text(changelog.replace("\n## Unreleased\n", f"\n## {version}\n"), encoding="utf-8")
     project = re.sub(r'^version = ".*"$', f'version = "{version}"', PYPROJECT.read_text(encoding="utf-8"), flags=re.M)
     PYPROJECT.write_text(project, encoding="utf-8")
     print(f"Commit this, and tag it:\n  git commit -am 'Version {version}' && git tag {version}")

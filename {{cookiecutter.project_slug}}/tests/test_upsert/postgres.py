@@ -159,10 +159,13 @@ def in_order_of_input(_shape: Shape, columns: Columns, _ordered: bool) -> Column
     return columns
 
 
-def collide(step: int, tries: int, ordered: bool) -> int:
+def collide(step: int, tries: int, ordered: bool, folder: Path) -> int:
     """Write many rows, up the keys or down, until two writers stand in each other's way; return how often."""
     if not ordered:
         vars(rows_module)["_one_a_key"] = in_order_of_input
+    (folder / str(step)).touch()
+    while len(list(folder.iterdir())) < 2:
+        time.sleep(0.001)
     for number in range(tries):
         try:
             with database().begin() as connection:
@@ -175,10 +178,12 @@ def collide(step: int, tries: int, ordered: bool) -> int:
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-def test_writers_without_the_order_of_keys_would_deadlock(ordered: bool) -> None:
+def test_writers_without_the_order_of_keys_would_deadlock(ordered: bool, tmp_path: Path) -> None:
+    tries = 60 if ordered else 600
     with database().begin() as connection:
         many.create(connection)
         upsert(connection, many, [{"id": n, "c": None} for n in range(3000)])
     with FORKS.Pool(2) as pool:
-        deadlocks = pool.starmap_async(collide, [(step, 60, ordered) for step in (1, -1)], chunksize=1).get(90)
+        writers = [(step, tries, ordered, tmp_path) for step in (1, -1)]
+        deadlocks = pool.starmap_async(collide, writers, chunksize=1).get(90)
     assert (sum(deadlocks) > 0) != ordered
