@@ -24,12 +24,12 @@ help: ## show this list
 demo: $(filter .uv/%,$(UV)) ## make a project in .demo, kill its run in the middle, run it again, check the data
 	@$(UV) run --quiet --no-project --python $(PYTHON) --with cookiecutter==2.7.1 tools/demo.py
 
-test: .venv/.ready ## run all tests: the template's, and each variant's own
+test: .venv/.ready ## run the tests: the template's, and those of variants in which any two answers come together
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
-test-all: .venv/.ready ## the same for all combinations of the five prompts that choose code
+test-all: .venv/.ready ## the same, slow tests too, for all combinations of the five prompts that choose code
 	@VARIANTS=all $(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 # The lowest and the highest versions that the projects' bounds allow.
