@@ -8,7 +8,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .uv/bin/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -38,7 +38,7 @@ test-all: .venv/.ready ## the same, slow tests too, for all combinations of the 
 	@$(UV) pip install --quiet --compile-bytecode --python $(@D)/bin/python --resolution $* --group dev
 	@touch $@
 
-test-bounds: .bounds/lowest-direct/.ready .bounds/highest/.ready ## run the variants' own tests with both
+test-bounds: .bounds/lowest-direct/.ready .bounds/highest/.ready ## run the variants' own tests with the lowest and the highest versions that their bounds allow
 	@for bound in lowest-direct highest; do echo "== $$bound"; \
 		.bounds/$$bound/bin/pytest -n 3 --dist worksteal tests/test_variants.py $(ARGS) || exit; done
 
