@@ -32,6 +32,13 @@ def test_the_tests_have_the_bounds_of_the_projects(asked: dict[str, SpecifierSet
     assert {name: ours.get(name) for name in asked} == asked
 
 
+def test_each_bound_has_a_lowest_version(asked: dict[str, SpecifierSet]) -> None:
+    """Else the lowest one that there is would be tested, from another age of Python."""
+    assert {
+        name for name, bounds in asked.items() if not any(part.operator in {">=", "=="} for part in bounds)
+    } == set()
+
+
 def test_the_exact_versions_are_within_the_bounds(asked: dict[str, SpecifierSet]) -> None:
     pins: dict[str, list[Requirement]] = {}
     for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
