@@ -99,6 +99,22 @@ def flow_faults(flow: Flow[Any, Any]) -> list[str]:
     return [name for name, (found, right) in wanted.items() if found != right]
 
 
+def deployment_faults(text: str) -> list[str]:
+    """What the deployments of a `prefect.yaml` lack, with the line to change."""
+    document: Any = yaml.compose(text)
+    (nodes,) = (value.value for key, value in document.value if key.value == "deployments")
+    found = []
+    for deployment, node in zip(yaml.safe_load(text)["deployments"], nodes, strict=True):
+        name = deployment["name"]
+        lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
+        first = node.start_mark.line + 1
+        if not re.fullmatch(NAME, name):
+            found.append(f"prefect.yaml:{lines.get('name', first)}: {name} is not lower case, with dashes")
+        if not deployment.get("tags"):
+            found.append(f"prefect.yaml:{lines.get('tags', first)}: {name} has no tags, by which its runs are found")
+    return found
+
+
 @pytest.mark.parametrize("name", sorted(tasks()))
 def test_task_follows_the_conventions(name: str) -> None:
     missing = faults(tasks()[name])
@@ -119,12 +135,15 @@ def test_flow_follows_the_conventions(name: str) -> None:
 
 
 def test_deployments_have_tags_and_names_of_the_conventions() -> None:
-    lines = (ROOT / "prefect.yaml").read_text(encoding="utf-8").splitlines()
-    for deployment in yaml.safe_load("\n".join(lines))["deployments"]:
-        name = deployment["name"]
-        line = next(number for number, text in enumerate(lines, 1) if "name:" in text and name in text)
-        assert re.fullmatch(NAME, name), f"prefect.yaml:{line}: {name} is not lower case, with dashes"
-        assert deployment.get("tags"), f"prefect.yaml:{line}: {name} has no tags, by which its runs are found"
+    missing = deployment_faults((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+    assert not missing, "\n".join(missing)
+
+
+def test_the_place_of_a_deployment_is_the_line_to_change() -> None:
+    deployments = "{tags: [a],\nname: An a}", "{entrypoint: a,\nname: a}", "{name: a,\ntags: []}"
+    text = "\n".join(["name: a", "deployments:", *(f"- {deployment}" for deployment in deployments)])
+    places = [fault.partition(": ")[0] for fault in deployment_faults(text)]
+    assert places == ["prefect.yaml:4", "prefect.yaml:5", "prefect.yaml:8"]
 
 
 def test_the_walk_finds_tasks_and_flows() -> None:
