@@ -1,8 +1,10 @@
 """A misspelt key of prefect.yaml is found before it is missed."""
 
+from pathlib import Path
+
 import pytest
 
-from prefect_yaml import FILE, unknown_keys
+from prefect_yaml import FILE, POOL, faults, unknown_keys
 
 TEXT = FILE.read_text(encoding="utf-8")
 
@@ -44,3 +46,57 @@ def test_schedules_steps_and_anchors_are_known() -> None:
         )
     )
     assert list(unknown_keys("deployments: [{schedules: [{corn: 0 4 * * *}]}]"))
+
+
+VARIABLES = f"work_pool: {% raw %}{{name: {POOL}{% endraw %}, job_variables: "
+FLOW = "entrypoint: {{ cookiecutter.package_name }}.flows.load_flights, "
+
+
+@pytest.mark.parametrize(
+    ("deployment", "said"),
+    [
+        (VARIABLES + "{nmae: a, env: {ANY: a}}}", "nmae here; name may be meant"),
+        (VARIABLES + "{envs: {}}}", "envs here; env may be meant"),
+        (FLOW + "parameters: {sorce: a, job: b}", "sorce here; source may be meant"),
+        (FLOW + "schedules: [{cron: 0 4 * * *, parameters: {jobs: b}}]", "jobs here; job may be meant"),
+    ],
+)
+def test_what_the_work_pool_or_the_flow_does_not_have_is_named(deployment: str, said: str) -> None:
+    (found,) = unknown_keys("deployments: [{" + deployment + "}]")
+    assert found.endswith(f"Prefect knows no {said}")
+
+
+@pytest.mark.parametrize(
+    "deployment",
+    [
+        "work_pool: {name: of-others, job_variables: {cpu: 256}}",
+        "entrypoint: elsewhere.flows.load, parameters: {any: a}",
+        "parameters: {any: a}",
+    ],
+)
+def test_what_is_not_of_this_project_is_left_alone(deployment: str) -> None:
+    assert list(unknown_keys("deployments: [{" + deployment + "}]")) == []
+
+
+def test_a_key_that_stands_twice_is_named_once() -> None:
+    text = "definitions: {env: &env {A: 1,\nA: 2}}\npull: [{a: *env}, {b: *env}]\n"
+    assert list(unknown_keys(text)) == ["prefect.yaml:2: A stands here again, and the first is ignored"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"name: a\n\tb: c\n", "prefect.yaml:2: found character '\\t' that cannot start any token"),
+        (b"name: *b\n", "prefect.yaml:1: found undefined alias 'b'"),
+        (b"name: \x07\n", "prefect.yaml: unacceptable character #x0007"),
+        (b"name: \xff\n", "prefect.yaml: 'utf-8' codec can't decode"),
+        (None, "prefect.yaml: [Errno 2] No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, content: bytes | None, said: str) -> None:
+    file = tmp_path / "prefect.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    (found,) = faults(file)
+    assert found.startswith(said)
+    assert "\n" not in found
