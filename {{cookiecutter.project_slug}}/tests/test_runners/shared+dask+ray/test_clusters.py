@@ -2,7 +2,10 @@
 
 import os
 import signal
+import socket
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +144,7 @@ def test_bad_records_on_other_machines_are_not_lost_in_silence(tmp_path: Path, m
         ("127.0.0.1", "names no host and port"),
         ("tcp://127.0.0.1:abc", "names no host and port"),
         ("127.0.0.1:99999", "names no host and port"),
+        ("http://127.0.0.1:9", "does not begin with "),
         ("10.0.0.5:8786", "workers of 10.0.0.5:8786 may be on other machines, and PREFECT_API_URL"),
     ],
 )
@@ -152,11 +156,34 @@ def test_cluster_that_is_not_there_is_an_error_at_once(
         look_for_cluster()
 
 
+def greet(server: socket.socket, greeting: bytes) -> None:
+    with suppress(OSError):
+        while True:
+            with server.accept()[0] as connection:
+                connection.sendall(greeting)
+
+
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"], ids=["silent", "talks"])
+def test_what_answers_and_is_no_cluster_is_an_error_soon(greeting: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        if greeting:
+            threading.Thread(target=greet, args=(server, greeting), daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setitem(settings.__dict__, "cluster_address", address)
+        start = time.monotonic()
+        with pytest.raises(ConnectionError, match=f"what answers at {PREFIX}CLUSTER_ADDRESS={address} is no "):
+            look_for_cluster()
+        assert time.monotonic() - start < TIMEOUT / 2
+
+
 @pytest.mark.parametrize(
     "url",
     [
         "http://127.0.0.1:4200/api",
         "http://localhost/api",
+        "http://LOCALHOST:4200/api",
+        "http://localhost",
+        "postgresql://127.0.0.1?sslmode=require",
         "http://[::1]:80",
         "postgresql://user:pass@127.0.0.1:5432/flights",
         "postgresql+psycopg://user@/flights?host=/tmp/postgres",
@@ -169,7 +196,15 @@ def test_url_that_other_machines_do_not_reach_is_known(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "https://api.example.com/api", "http://10.0.0.5:4200/api", "postgresql://user:pass@localhosts/flights"]
+    "url",
+    [
+        "",
+        "https://api.example.com/api",
+        "http://10.0.0.5:4200/api",
+        "postgresql://user:pass@localhosts/flights",
+        "http://localhost.example.com/api",
+        "http://127.example.com/api",
+    ],
 )
 def test_url_that_other_machines_reach_is_known(url: str) -> None:
     assert not HERE.search(url)

@@ -14,21 +14,27 @@ from .settings import PREFIX, settings
 
 TIMEOUT = 5.0
 """Seconds to wait for an answer."""
-HERE = re.compile(r"//([^/]*@)?(127\.|localhost\b|\[::1\]|/|$)")
+HERE = re.compile(r"(?i)//([^/]*@)?((127\.[\d.]+|localhost|\[::1\])(?=[:/?;]|$)|/|$)")
 """Of a URL that leads nowhere from another machine: a loopback address, or a socket's file."""
 
 
-def look_for_cluster() -> None:
+def connection(*schemes: str) -> socket.socket | None:
     """Connect to the cluster of the settings, if they name one: Prefect would wait half a minute for one that is away.
+
+    Args:
+        schemes: those that its address may have; it may do without.
+
+    Returns:
+        The connection, which waits for an answer as long as `TIMEOUT`; None without a cluster in the settings.
 
     Raises:
         ConnectionError: nothing answers there.
-        ValueError: the address has no host or no port, or is of another machine, from where this project's server,
-            database or store cannot be reached.
+        ValueError: the address has no host or no port, or another scheme, or is of another machine, from where this
+            project's server, database or store cannot be reached.
     """
     address = settings.cluster_address
     if not address:
-        return
+        return None
     url = address if "//" in address else f"//{address}"
     try:
         host, port = urlsplit(url).hostname, urlsplit(url).port
@@ -36,10 +42,12 @@ def look_for_cluster() -> None:
         host = port = None
     if not host or not port:
         raise ValueError(f"{PREFIX}CLUSTER_ADDRESS={address} names no host and port")
+    if urlsplit(url).scheme not in ("", *schemes):
+        raise ValueError(f"{PREFIX}CLUSTER_ADDRESS={address} does not begin with {' or '.join(schemes)}")
     if not HERE.search(url):
         _refuse_what_is_here(address)
     try:
-        socket.create_connection((host, port), TIMEOUT).close()
+        return socket.create_connection((host, port), TIMEOUT)
     except OSError as error:
         raise ConnectionError(f"no cluster answers at {PREFIX}CLUSTER_ADDRESS={address}: {error}") from None
 
