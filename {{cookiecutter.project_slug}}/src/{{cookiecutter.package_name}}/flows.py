@@ -20,7 +20,7 @@ from .notes import load_summary, load_table, resumed_note
 from .progress import progress
 from .rejects import collect_rejects, set_aside
 from .results import storage
-from .runners import final_state, task_runner
+from .runners import final_state, {% if cookiecutter.task_runner != "threads" %}look_for_cluster, {% endif %}task_runner
 from .runs import alive
 from .settings import {% if cookiecutter.task_runner != "threads" %}PREFIX, {% endif %}settings
 {%- if cookiecutter.upsert != "none" %}
@@ -148,10 +148,15 @@ def load_flights(
         ChunksFailedError: some chunks failed; the others are done.
         ResultsNotStoredError: all chunks are done, and the store of results failed meanwhile.
 {%- if cookiecutter.task_runner != "threads" %}
+        ConnectionError, ValueError: the cluster is none, or cannot reach what is here; nothing was written.
         RejectsElsewhereError: all chunks are done, and files of bad records are on other machines.
 {%- endif %}
         StoreError: there is no store of results; nothing was written.
     """
+{%- if cookiecutter.task_runner != "threads" %}
+    # Deployed and resumed runs pass here only.{% if cookiecutter.task_runner == "ray" %} Ray is connected by now, and has no task yet.{% endif %}
+    look_for_cluster()
+{%- endif %}
     source = source or settings.source
     job = job_name(source, job)
     with (

@@ -156,6 +156,14 @@ def test_cluster_that_is_not_there_is_an_error_at_once(
         look_for_cluster()
 
 
+def test_run_on_machines_that_do_not_reach_what_is_here_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(settings.__dict__, "cluster_address", "10.0.0.5:8786")
+    with pytest.raises(ValueError, match=r"workers of 10\.0\.0\.5:8786 may be on other machines"):
+        flows.load_flights(days(tmp_path / "f.csv", 1))
+
+
 def greet(server: socket.socket, greeting: bytes) -> None:
     with suppress(OSError):
         while True:
