@@ -99,6 +99,7 @@ DEPENDS: dict[str, Depends] = {
         variant["deployment"],
         variant["result_storage"] == "local",
         variant["deployment"] == "docker" and variant["upsert"] == "postgres",
+        variant["deployment"] != "process" and variant["task_runner"] == "ray",
     ),
     "test_durability.py": lambda variant: (variant["result_storage"], variant["cache_key"] == "none"),
     "test_effects.py": lambda variant: (variant["checkpoint"] == "none", variant["retry_policy"] == "none"),

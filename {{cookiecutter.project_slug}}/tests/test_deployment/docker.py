@@ -58,6 +58,11 @@ def test_deployment_makes_a_container({% if cookiecutter.upsert == "postgres" %}
     assert container.auto_remove
     assert container.container_create_kwargs
     assert container.container_create_kwargs["cap_drop"] == ["ALL"]
+{%- if cookiecutter.task_runner == "ray" %}
+    # Its services take what is enough otherwise, and its processes share objects in /dev/shm.
+    assert container.mem_limit == "2g"
+    assert container.container_create_kwargs["shm_size"] == "512m"
+{%- endif %}
 {%- if cookiecutter.result_storage != "local" %}
     assert container.env[f"{PREFIX}RESULTS_BLOCK"] == os.environ[f"{PREFIX}RESULTS_BLOCK"]
 {%- endif %}

@@ -41,6 +41,11 @@ def test_deployment_makes_a_job() -> None:
     assert container["image"] == IMAGE
     assert container["args"]
     assert container["resources"]["requests"].keys() == container["resources"]["limits"].keys() == {"cpu", "memory"}
+{%- if cookiecutter.task_runner == "ray" %}
+    # Its services take what is enough otherwise.
+    assert container["resources"]["requests"]["memory"] == "1Gi"
+    assert container["resources"]["limits"]["memory"] == "2Gi"
+{%- endif %}
     assert not container["securityContext"]["allowPrivilegeEscalation"]
     assert container["envFrom"][0]["secretRef"]["name"] == NAME
     environment = {variable["name"]: variable["value"] for variable in container["env"]}
