@@ -289,6 +289,15 @@ def test_continuous_integration_matches_its_schema(baked: Baked, schema: str, ci
     run(ROOT, "check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
 
 
+def test_dependabot_knows_all_that_names_versions(baked: Baked) -> None:
+    named = {"Dockerfile": "docker", "compose.yaml": "docker-compose"}
+    for variant in pairwise():
+        if variant["ci"] == "github":
+            updates = yaml.safe_load((baked(variant) / ".github/dependabot.yml").read_text())["updates"]
+            found = {kind for name, kind in named.items() if (baked(variant) / name).exists()}
+            assert {update["package-ecosystem"] for update in updates} == {"uv", "github-actions"} | found
+
+
 def with_files(baked: Baked, name: str) -> list[Path]:
     """The files of that name, of all variants that have one."""
     files = [path for variant in chosen() if (path := baked(variant) / name).exists()]
