@@ -13,7 +13,7 @@ import pytest
 from prefect import flow
 from prefect.cache_policies import DEFAULT
 {%- if cookiecutter.upsert != "none" %}
-from sqlalchemy import func, select
+from sqlalchemy import select
 {%- endif %}
 
 from {{ cookiecutter.package_name }} import flows
@@ -27,7 +27,7 @@ from {{ cookiecutter.package_name }}.tables import flights
 from {{ cookiecutter.package_name }}.upsert import database
 {%- endif %}
 
-from source import days, record, write
+from source import days, {% if cookiecutter.upsert != "none" %}keys, {% endif %}record, write
 
 pytestmark = pytest.mark.usefixtures("api")
 TIMEOUT = 60
@@ -126,8 +126,12 @@ def test_chunk_whose_process_is_killed_is_done_again(
     # What the process had done before is done again too where the cluster had not yet fetched it.
     assert report["found"] + report["done"] == 6
 {%- if cookiecutter.upsert != "none" %}
+    columns = (flights.c.carrier, flights.c.flight, flights.c.time_hour, flights.c.dep_delay)
     with database().connect() as connection:
-        assert connection.scalar(select(func.count()).select_from(flights)) == 18
+        rows = connection.execute(select(*columns)).all()
+    delays = {(carrier, number, f"{hour:%Y-%m-%dT%H:%M:%SZ}"): delay for carrier, number, hour, delay in rows}
+    assert len(rows) == 18
+    assert delays == dict.fromkeys(keys(path), 2)
 {%- endif %}
 
 
