@@ -164,7 +164,8 @@ def test_memory_does_not_grow_with_the_rows(connection: Connection, monkeypatch:
         tracemalloc.stop()
         return most
 
-    assert peak(12_000) < 1.3 * peak(4000)
+    # Some batches are in memory at a time, those included that Python has not yet collected.
+    assert peak(24_000) < 1.2 * peak(12_000)
 
 
 def test_times_come_back_in_utc(connection: Connection) -> None:
