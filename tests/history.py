@@ -64,7 +64,8 @@ def repository(bare: Path) -> Path:
         if not missing(version):
             files = run(ROOT, "archive", "--format=tar", released["commit"]).stdout
             with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=io.BytesIO(files)) as archive:
-                archive.extractall(folder, filter="data")
+                # Python before 3.11.4 has no filters; what git has archived needs none.
+                archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
                 commit(bare, Path(folder), version)
             git(bare, "tag", version)
     commit(bare, ROOT, "the files as they are")

@@ -48,7 +48,7 @@ def test_schedules_steps_and_anchors_are_known() -> None:
     assert list(unknown_keys("deployments: [{schedules: [{corn: 0 4 * * *}]}]"))
 
 
-VARIABLES = f"work_pool: {% raw %}{{name: {POOL}{% endraw %}, job_variables: "
+VARIABLES = "work_pool: {name: " + POOL + ", job_variables: "
 FLOW = "entrypoint: {{ cookiecutter.package_name }}.flows.load_flights, "
 
 
