@@ -170,7 +170,7 @@ def runs(variants: list[Answers]) -> list[list[str]]:
     """Return, for each variant, the tests of the table that run in it.
 
     As few variants as will do: of those that serve as well, those that run others already, then those with answers that
-    the tests have not run with, then the cheap ones. `make test` goes by the cost alone.
+    the tests have not run with (in `make test-all` alone), then the cheap ones.
     """
     found: list[list[str]] = [[] for _ in variants]
     there = {test: [parts(test, depends(variant)) for variant in variants] for test, depends in DEPENDS.items()}

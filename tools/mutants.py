@@ -632,9 +632,9 @@ def caught(tests: str, answers: dict[str, str], template: Path, folder: Path, en
 def prefect_server(folder: Path) -> Iterator[dict[str, str]]:
     """Yield an environment for tests, with a Prefect server that they share."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from conftest import answers, free_port, stop
+    from conftest import FOREIGN, answers, free_port, stop
 
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PREFECT_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     environment = {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PREFECT_HOME": str(folder / "prefect")}
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
