@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "prefect.yaml"
 POOL = "{{ cookiecutter.project_slug }}"
 """The work pool that `make deploy` makes; what others take as job variables is not known here."""
+TEMPLATE = ROOT / "work-pool.json"
+"""The work pool's own template of jobs, where it has one."""
 ANCHORS = "definitions"
 """The key under which Prefect's documentation keeps what is used more than once."""
 
@@ -28,6 +30,8 @@ def faults(file: Path = FILE) -> list[str]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         return [f"{file.name}:{line}: {error.problem}"]
+    except json.JSONDecodeError as error:
+        return [f"{TEMPLATE.name}:{error.lineno}: {error.msg}"]
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         return [f"{file.name}: {str(error).splitlines()[0]}"]
 
@@ -101,9 +105,9 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def _job_variables() -> Collection[str]:
     """Those of the work pool: of its own template, or of Prefect's for processes."""
-    file = ROOT / "work-pool.json"
-    template = json.loads(file.read_text()) if file.exists() else ProcessWorker.get_default_base_job_template()
-    properties: dict[str, Any] = template["variables"]["properties"]
+    own = TEMPLATE.exists()
+    template = json.loads(TEMPLATE.read_text()) if own else ProcessWorker.get_default_base_job_template()
+    properties: dict[str, Any] = template.get("variables", {}).get("properties", {})
     return properties.keys()
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import prefect_yaml
 from prefect_yaml import FILE, POOL, faults, unknown_keys
 
 TEXT = FILE.read_text(encoding="utf-8")
@@ -100,3 +101,14 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, content: bytes |
     (found,) = faults(file)
     assert found.startswith(said)
     assert "\n" not in found
+
+
+def test_a_template_of_jobs_that_cannot_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "prefect.yaml"
+    file.write_text("deployments: [{" + VARIABLES + "{env: {}}}}]")
+    template = tmp_path / "work-pool.json"
+    monkeypatch.setattr(prefect_yaml, "TEMPLATE", template)
+    template.write_text('{"variables": {\n"properties" {}}}')
+    assert faults(file) == ["work-pool.json:2: Expecting ':' delimiter"]
+    template.write_text('{"variables": {}}')
+    assert faults(file) == ["prefect.yaml:1: Prefect knows no env here"]
