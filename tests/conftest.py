@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import socket
@@ -12,11 +13,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import history
 import pytest
+from binaryornot.check import is_binary
 from jinja2 import Environment
 from pytest_cookies.plugin import Cookies, Result
 from variants import ROOT, Answers, chosen, typed
@@ -41,9 +44,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Of the list, each process first gets a piece of the same length, and later some of what others have left.
     """
 
-    def few(item: pytest.Item) -> int:
+    def few(item: pytest.Item) -> float:
         given = getattr(item, "callspec", None)
-        return -len(given.params.get("tests", [])) if given else 0
+        return -len(given.params["tests"]) if given and "tests" in given.params else -math.inf
 
     count = getattr(config, "workerinput", {"workercount": 1})["workercount"]
     short = [item for item in items if not item.get_closest_marker("slow")]
@@ -68,7 +71,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, _cookiecutter_config_file: ob
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once() -> Iterator[None]:
-    """Compile each text of the template once: Cookiecutter does for each bake, which takes most of its time."""
+    """Compile and look at each text of the template once: Cookiecutter does for each bake, which takes most of it."""
     known: dict[tuple[object, ...], Any] = {}
     plain = Environment.compile
 
@@ -80,6 +83,7 @@ def compiled_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Environment, "compile", compile_once)
+        patch.setattr("cookiecutter.generate.is_binary", cache(is_binary))
         yield
 
 

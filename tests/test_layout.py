@@ -372,36 +372,42 @@ def test_the_license_is_the_one_that_was_chosen(baked: Baked, answer: str, phras
 
 READ_TWICE = """
 import json, os, sys
-from durable_flights.settings import Settings
+import pydantic_settings
 
-print(Settings())
-os.environ.update(json.loads(sys.argv[1]))
-print(Settings())
-print(*Settings.model_fields)
+for source, lines in json.load(sys.stdin):
+    if not os.fork():
+        sys.path.insert(0, source)
+        from durable_flights.settings import Settings
+
+        print(Settings())
+        os.environ.update(lines)
+        print(Settings())
+        print(*Settings.model_fields, flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0, source
 """
 
 
 def test_the_example_of_settings_shows_each_default(baked: Baked) -> None:
     """As the settings themselves read it: with each line as a variable, they are those without any."""
-    seen = set()
+    projects: dict[str, tuple[str, dict[str, str]]] = {}
     for variant in chosen():
         example = (baked(variant) / ".env.example").read_text(encoding="utf-8")
-        if example in seen:
-            continue
-        seen.add(example)
         lines = dict(re.findall(r"^#(DURABLE_FLIGHTS_\w+)=(.*)$", example, re.MULTILINE))
-        plain = {name: value for name, value in os.environ.items() if not name.startswith("DURABLE_FLIGHTS_")}
-        plain |= {"PYTHONPATH": str(baked(variant) / "src"), "DURABLE_FLIGHTS_ENV_FILE": os.devnull}
-        said = subprocess.run(
-            [sys.executable, "-B", "-c", READ_TWICE, json.dumps(lines)],
-            env=plain,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        without, with_lines, fields = said.stdout.splitlines()
-        assert without == with_lines
-        assert {f"DURABLE_FLIGHTS_{field.upper()}" for field in fields.split()} == set(lines)
+        projects.setdefault(example, (str(baked(variant) / "src"), lines))
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("DURABLE_FLIGHTS_")}
+    said = subprocess.run(
+        [sys.executable, "-B", "-c", READ_TWICE],
+        env={**plain, "DURABLE_FLIGHTS_ENV_FILE": os.devnull},
+        input=json.dumps(list(projects.values())),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = iter(said.stdout.splitlines())
+    for _, lines in projects.values():
+        assert next(found) == next(found)
+        assert {f"DURABLE_FLIGHTS_{field.upper()}" for field in next(found).split()} == set(lines)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@
 import ast
 import os
 import re
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -169,10 +172,12 @@ SLOW = {
 def runs(variants: list[Answers]) -> list[list[str]]:
     """Return, for each variant, the tests of the table that run in it.
 
-    As few variants as will do: of those that serve as well, those that run others already, then those with answers that
-    the tests have not run with (in `make test-all` alone), then the cheap ones.
+    As few variants as will do: of those that serve as well, those that run others already, most of all those that have
+    a cluster for them, then those with answers that the tests have not run with (in `make test-all` alone), then the
+    cheap ones.
     """
     found: list[list[str]] = [[] for _ in variants]
+    clusters = [0 for _ in variants]
     there = {test: [parts(test, depends(variant)) for variant in variants] for test, depends in DEPENDS.items()}
     for test, answers in sorted(there.items(), key=lambda item: -len(set(map(str, item[1])))):
         left = set[object]().union(*answers)
@@ -182,15 +187,24 @@ def runs(variants: list[Answers]) -> list[list[str]]:
                 range(len(variants)),
                 key=lambda place: (
                     len(answers[place] & left),
+                    clusters[place] if on_cluster(test, variants[place]) else 0,
                     bool(found[place]),
                     ALL and len(variants[place].items() - seen),
                     *(-part for part in cost(variants[place])),
                 ),
             )
             found[place].append(test)
+            clusters[place] += on_cluster(test, variants[place])
             left -= answers[place]
             seen |= variants[place].items()
     return found
+
+
+def on_cluster(test: str, variant: Answers) -> bool:
+    """Say whether tests start a cluster in a variant."""
+    return variant["task_runner"] != "threads" and (
+        test == "test_runners.py" or isinstance(DEPENDS[test](variant), Sample)
+    )
 
 
 def parts(test: str, answers: tuple[object, ...]) -> set[object]:
@@ -208,11 +222,37 @@ def cost(variant: Answers) -> tuple[bool, int]:
 
 
 @pytest.fixture(scope="session")
-def own_tests(environment: dict[str, str], api: str) -> Iterator[Callable[[Path, list[str]], tuple[int, str]]]:
+def own_tests(
+    environment: dict[str, str], api: str, postgres: dict[str, str]
+) -> Iterator[Callable[[Path, list[str]], tuple[int, str]]]:
     """Run pytest in a project, in a fork; return the exit code and the output."""
-    forks = Forks({**environment, "PREFECT_API_URL": api})
+    forks = Forks({**environment, **postgres, "PREFECT_API_URL": api})
     yield lambda project, arguments: forks.pytest(project, arguments, TESTS_TIMEOUT)
     forks.end()
+
+
+@pytest.fixture(scope="session")
+def postgres(baked: Callable[[Answers], Path], environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """One PostgreSQL for all variants, for a start takes 2 s: a project's own. In `make test` each starts its own."""
+    if not ALL:
+        yield {}
+        return
+    project = baked({"upsert": "postgres"})
+    with tempfile.TemporaryDirectory() as folder:
+        # Its server runs as another user.
+        Path(folder).chmod(0o755)
+        ours = {"PYTHONPATH": str(project / "src"), "DURABLE_FLIGHTS_HOME": folder}
+        # It ends with its input, and so with this process.
+        command = [sys.executable, "tests/sink.py", "sh", "-c", "echo $DURABLE_FLIGHTS_DATABASE_URL; read _"]
+        with subprocess.Popen(
+            command, cwd=project, env={**environment, **ours}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdin
+            assert process.stdout
+            _, url = process.stdout.readline(), process.stdout.readline().strip()
+            assert url.startswith("postgresql"), url
+            yield {"TESTS_DATABASE_URL": url}
+            process.stdin.close()
 
 
 def with_tests() -> list[Any]:

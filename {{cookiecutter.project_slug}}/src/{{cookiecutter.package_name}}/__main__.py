@@ -113,8 +113,18 @@ def resume(*, verbose: bool = False) -> int:
     from .probe import StoreError
     from .results import register
     from .resume import resume_dead_runs
+{%- if cookiecutter.task_runner != "threads" %}
+    from .runners import look_for_cluster
+{%- endif %}
     from .server import server
+{%- if cookiecutter.task_runner != "threads" %}
 
+    try:
+        look_for_cluster()
+    except (ConnectionError, ValueError) as error:
+        return _complain(error)
+{%- else %}
+{% endif %}
     try:
         with server():
             register()

@@ -154,7 +154,7 @@ def load_flights(
         StoreError: there is no store of results; nothing was written.
     """
 {%- if cookiecutter.task_runner != "threads" %}
-    # Deployed and resumed runs pass here only.{% if cookiecutter.task_runner == "ray" %} Ray is connected by now, and has no task yet.{% endif %}
+    # Deployed runs pass here only.{% if cookiecutter.task_runner == "ray" %} Ray is connected by now, and has no task yet.{% endif %}
     look_for_cluster()
 {%- endif %}
     source = source or settings.source

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -17,6 +18,7 @@ from sqlalchemy import select
 {%- endif %}
 
 from {{ cookiecutter.package_name }} import flows
+from {{ cookiecutter.package_name }}.__main__ import main
 from {{ cookiecutter.package_name }}.clusters import HERE
 from {{ cookiecutter.package_name }}.durable import POLICIES, durable_task
 from {{ cookiecutter.package_name }}.flights import Chunk
@@ -158,6 +160,21 @@ def test_cluster_that_is_not_there_is_an_error_at_once(
     monkeypatch.setitem(settings.__dict__, "cluster_address", address)
     with pytest.raises((ConnectionError, ValueError), match=message):
         look_for_cluster()
+
+
+@pytest.mark.parametrize("command", ["run", "resume"])
+def test_command_without_its_cluster_is_one_line_and_does_nothing(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(settings.__dict__, "cluster_address", "127.0.0.1:9")
+    monkeypatch.setattr(sys, "argv", ["flights", command])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"no cluster answers at {PREFIX}CLUSTER_ADDRESS=127.0.0.1:9: ")
+    assert not list(settings.home.iterdir())
 
 
 def test_run_on_machines_that_do_not_reach_what_is_here_is_refused(
