@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from forks import Forks
+from test_alone import SAMPLE
 from variants import ALL, CHOICES, Answers, chosen, command, each, name
 
 TESTS_TIMEOUT = 1200.0
@@ -168,19 +169,23 @@ SLOW = {
 }
 """Those that take long: `make test` runs them at least once with each answer, `make test-all` with each combination."""
 
+ALONE = [{**{prompt: answers[0] for prompt, answers in CHOICES.items()}, **some} for some in SAMPLE]
+MORE_INSTALLED = {"test_canonical.py"}
+"""Those that also try libraries which a project does not install."""
+
 
 def runs(variants: list[Answers]) -> list[list[str]]:
     """Return, for each variant, the tests of the table that run in it.
 
     As few variants as will do: of those that serve as well, those that run others already, most of all those that have
     a cluster for them, then those with answers that the tests have not run with (in `make test-all` alone), then the
-    cheap ones.
+    cheap ones. None for what runs in `test_alone.py`.
     """
     found: list[list[str]] = [[] for _ in variants]
     clusters = [0 for _ in variants]
     there = {test: [parts(test, depends(variant)) for variant in variants] for test, depends in DEPENDS.items()}
     for test, answers in sorted(there.items(), key=lambda item: -len(set(map(str, item[1])))):
-        left = set[object]().union(*answers)
+        left = set[object]().union(*answers) - alone(test)
         seen: set[tuple[str, str]] = set()
         while left:
             place = max(
@@ -198,6 +203,13 @@ def runs(variants: list[Answers]) -> list[list[str]]:
             left -= answers[place]
             seen |= variants[place].items()
     return found
+
+
+def alone(test: str) -> set[object]:
+    """Return the answers that tests run with in the projects that `test_alone.py` tests whole, with what these install."""
+    if not ALL or test in MORE_INSTALLED:
+        return set()
+    return set[object]().union(*(parts(test, DEPENDS[test](variant)) for variant in ALONE))
 
 
 def on_cluster(test: str, variant: Answers) -> bool:
@@ -346,9 +358,10 @@ def test_tests_run_with_all_answers_that_they_depend_on() -> None:
     for test, depends in DEPENDS.items():
         ran = [depends(variant) for variant, tests in zip(variants, run_in, strict=True) if test in tests]
         found = [parts(test, answers) for answers in ran]
-        assert set().union(*found) == set().union(*(parts(test, depends(variant)) for variant in variants)), test
+        wanted = set().union(*(parts(test, depends(variant)) for variant in variants))
+        assert wanted <= alone(test).union(*found), test
         for number, some in enumerate(found):
-            assert some - set().union(*found[:number]), f"{test} runs with {ran[number]} for nothing"
+            assert some - alone(test).union(*found[:number]), f"{test} runs with {ran[number]} for nothing"
 
 
 def test_tests_are_the_same_where_they_depend_on_the_same(baked: Callable[[Answers], Path]) -> None:
@@ -371,5 +384,7 @@ def test_tests_are_the_same_where_they_depend_on_the_same(baked: Callable[[Answe
             if not isinstance(answers, Sample):
                 known, other = first.setdefault((test, answers), (texts, name(variant)))
                 assert texts == known, f"{test} of {name(variant)} is not that of {other}"
+    if ALL:
+        ran |= {item for variant in ALONE for texts in own(baked(variant)).values() for item in texts.items()}
     assert names == set(DEPENDS)
     assert {test for test, _ in there - ran} == set(), "never run as they are written somewhere"
