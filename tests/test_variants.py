@@ -206,7 +206,7 @@ def runs(variants: list[Answers]) -> list[list[str]]:
 
 
 def alone(test: str) -> set[object]:
-    """Return the answers that tests run with in the projects that `test_alone.py` tests whole, with what these install."""
+    """Return the answers that tests run with in the projects that `test_alone.py` tests as a whole."""
     if not ALL or test in MORE_INSTALLED:
         return set()
     return set[object]().union(*(parts(test, DEPENDS[test](variant)) for variant in ALONE))
