@@ -19,7 +19,7 @@ from typing import Any
 
 import history
 import pytest
-from binaryornot.check import is_binary
+from cookiecutter import generate
 from jinja2 import Environment
 from pytest_cookies.plugin import Cookies, Result
 from variants import ROOT, Answers, chosen, typed
@@ -83,7 +83,7 @@ def compiled_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Environment, "compile", compile_once)
-        patch.setattr("cookiecutter.generate.is_binary", cache(is_binary))
+        patch.setattr(generate, "is_binary", cache(generate.is_binary))
         yield
 
 

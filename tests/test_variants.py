@@ -313,7 +313,7 @@ def test_a_variant_passes_its_own_tests(
     wanted = [f"tests/{test}" for name in tests for test in there[name]]
     assert wanted, f"there are none of {tests}"
     began = time.monotonic()
-    # Plugins of other libraries' take a fork as long as most tests.
+    # A fork takes as long to import the plugins of other libraries as for most tests.
     without = [f"-pno:{plugin}" for plugin in ("cacheprovider", "anyio", "cookies")]
     code, output = own_tests(project, ["-q", "-rfEs", "--color=no", *without, *wanted])
     found = counts(output)
@@ -359,7 +359,7 @@ def test_tests_run_with_all_answers_that_they_depend_on() -> None:
         ran = [depends(variant) for variant, tests in zip(variants, run_in, strict=True) if test in tests]
         found = [parts(test, answers) for answers in ran]
         wanted = set().union(*(parts(test, depends(variant)) for variant in variants))
-        assert wanted <= alone(test).union(*found), test
+        assert wanted == (alone(test) & wanted).union(*found), test
         for number, some in enumerate(found):
             assert some - alone(test).union(*found[:number]), f"{test} runs with {ran[number]} for nothing"
 
