@@ -19,7 +19,7 @@ from typing import Any
 
 import history
 import pytest
-from cookiecutter import generate
+from cookiecutter import generate, hooks
 from jinja2 import Environment
 from pytest_cookies.plugin import Cookies, Result
 from variants import ROOT, Answers, chosen, typed
@@ -84,6 +84,25 @@ def compiled_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Environment, "compile", compile_once)
         patch.setattr(generate, "is_binary", cache(generate.is_binary))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scripts_removed() -> Iterator[None]:
+    """Remove each hook that has run: Cookiecutter leaves it in the folder for temporary files.
+
+    Thousands of files there make every further hook slow, for Python lists the folder of the script that it runs.
+    """
+    plain = hooks.run_script
+
+    def run_script(path: str, cwd: Path | str = ".") -> None:
+        try:
+            plain(path, cwd)
+        finally:
+            Path(path).unlink()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hooks, "run_script", run_script)
         yield
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from variants import ALL, CORE, Answers, Together, chosen, command, together_in
+from variants import CORE, Answers, Together, chosen, command, together_in
 
 Check = Callable[[Path], str]
 
@@ -27,19 +27,13 @@ def with_every_three(variants: list[Answers]) -> list[Answers]:
     return some
 
 
-PARTS = 2 if ALL else 1
-"""So many tests share the variants."""
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(PARTS))
 def test_types_are_right(
-    baked: Callable[[Answers], Path], copy: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory, part: int
+    baked: Callable[[Answers], Path], copy: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Many variants in a test: what mypy has found out about the libraries for one serves for the next."""
+    """All variants in a test: what mypy has found out about the libraries for one serves for the next."""
     # Neighbours have most answers in common, and so most modules.
     variants = sorted(with_every_three(chosen()), key=lambda variant: [variant[prompt] for prompt in CORE])
-    variants = variants[len(variants) * part // PARTS : len(variants) * (part + 1) // PARTS]
     wrong = copy(baked(variants[0]))
     settings = wrong / "src" / "durable_flights" / "settings.py"
     settings.write_text(settings.read_text() + "\nwrong: int = settings\n")
