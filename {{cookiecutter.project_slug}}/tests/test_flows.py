@@ -10,13 +10,16 @@ from uuid import UUID
 
 import pytest
 from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import TaskRun
+from prefect.states import Running
 {%- if cookiecutter.upsert != "none" %}
 from sqlalchemy import {% if cookiecutter.checkpoint in ["file", "storage"] %}delete, {% endif %}select
 {%- endif %}
 
 from {{ cookiecutter.package_name }}.flights import Reject, opened
-from {{ cookiecutter.package_name }}.flows import {% if cookiecutter.checkpoint in ["file", "storage"] and cookiecutter.upsert == "none" %}ResultsNotStoredError, {% endif %}RunReport, {% if cookiecutter.checkpoint in ["file", "storage"] %}checkpoint, {% endif %}load_flights
+from {{ cookiecutter.package_name }}.flows import {% if cookiecutter.checkpoint in ["file", "storage"] and cookiecutter.upsert == "none" %}ResultsNotStoredError, {% endif %}RunReport, {% if cookiecutter.checkpoint in ["file", "storage"] %}checkpoint, {% endif %}load_chunk, load_flights
 from {{ cookiecutter.package_name }}.rejects import collect_rejects, set_aside
 from {{ cookiecutter.package_name }}.resume import resume_dead_runs
 from {{ cookiecutter.package_name }}.runs import alive, dead
@@ -294,12 +297,22 @@ def test_killed_run_is_finished_by_a_new_one(tmp_path: Path) -> None:
 {%- endif %}
 
 
-def test_killed_run_is_resumed(tmp_path: Path) -> None:
+def test_killed_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = days(tmp_path / "f.csv", 50)
     killed_half_way(path)
     (flow_run_id,) = dead()
     assert state_of(flow_run_id) == "Running", "Prefect does not know that the process is gone"
     wait_for_events(flow_run_id)
+    with get_client(sync_client=True) as client:
+        client.create_task_run(load_chunk, flow_run_id, "late", state=Running())
+    read, asked = SyncPrefectClient.read_task_runs, []
+
+    def read_late(client: SyncPrefectClient, **filters: Any) -> list[TaskRun]:
+        """As a busy server does, which has not yet read what the killed process had sent."""
+        asked.append(filters)
+        return read(client, **filters) if len(asked) > 1 else []
+
+    monkeypatch.setattr(SyncPrefectClient, "read_task_runs", read_late)
     reports: list[RunReport] = []
     assert resume_dead_runs(reports.append)
     assert [report["chunks"] for report in reports] == [50]

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from filelock import FileLock, Timeout
-from prefect import State, get_client
+from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowFilter, FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import FlowRun
@@ -23,6 +23,8 @@ from .flows import RunReport, load_flights
 from .runs import dead, forget
 from .server import where
 from .settings import settings
+
+KILLED = "The process of this run was killed."
 
 
 def resume_dead_runs(show: Callable[[RunReport], None]) -> bool:
@@ -67,6 +69,8 @@ def _resume(client: SyncPrefectClient, flow_run_id: UUID, show: Callable[[RunRep
         parameters=load_flights.validate_parameters(flow_run.parameters),
         return_type="state",
     )
+    # A busy server may have read only now which tasks the killed process had begun.
+    _end_tasks(client, flow_run)
     if not state.is_completed():
         print(f"Flow run {flow_run.name} ended {state.name}: {state.message}", file=sys.stderr)
         print(where(flow_run_id), file=sys.stderr)
@@ -91,11 +95,16 @@ def _schedule(client: SyncPrefectClient, flow_run: FlowRun) -> bool:
 
 
 def _requeue(client: SyncPrefectClient, flow_run: FlowRun) -> None:
-    crashed: State[Any] = Crashed(message="The process of this run was killed.")
+    _end_tasks(client, flow_run)
+    client.set_flow_run_state(flow_run.id, Crashed(message=KILLED), force=True)
+    client.set_flow_run_state(flow_run.id, Scheduled(message="Resumed."), force=True)
+
+
+def _end_tasks(client: SyncPrefectClient, killed: FlowRun) -> None:
+    """Put the tasks to Crashed that a flow run had begun by the attempt that was killed, and that are Running."""
     for task_run in client.read_task_runs(
-        flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": [flow_run.id]}}),
+        flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": [killed.id]}}),
         task_run_filter=TaskRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING"]}}}),
     ):
-        client.set_task_run_state(task_run.id, crashed, force=True)
-    client.set_flow_run_state(flow_run.id, crashed, force=True)
-    client.set_flow_run_state(flow_run.id, Scheduled(message="Resumed."), force=True)
+        if task_run.flow_run_run_count <= killed.run_count:
+            client.set_task_run_state(task_run.id, Crashed(message=KILLED), force=True)
