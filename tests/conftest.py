@@ -33,6 +33,25 @@ START_TIMEOUT = 180.0
 FOREIGN = ("PYTEST_", "PREFECT_", "COV_", "MAKE", "MFLAGS", "ARGS")
 """What names of variables begin with that are of this test run, of the `make` that it runs in, or of Prefect."""
 
+UNUSED = (
+    "CANCELLATION_CLEANUP",
+    "CLEANUP_RECONCILER",
+    "EVENT_PERSISTER",
+    "FOREMAN",
+    "LATE_RUNS",
+    "PAUSE_EXPIRATIONS",
+    "REPOSSESSOR",
+    "SCHEDULER",
+    "TRIGGERS",
+)
+"""The services of a Prefect server that tests do not ask for. What is left records what becomes of task runs."""
+SERVER = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:",
+    **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in UNUSED},
+}
+"""Settings of a Prefect server for tests."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes long, and so begins early")
@@ -225,7 +244,7 @@ def api(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     folder = tmp_path_factory.mktemp("server")
-    options = ["--no-services", "--no-ui", "--host", "127.0.0.1", "--port", str(port)]
+    options = ["--no-ui", "--host", "127.0.0.1", "--port", str(port)]
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -236,9 +255,8 @@ def api(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
             stderr=subprocess.STDOUT,
             env={
                 **environment,
+                **SERVER,
                 "PREFECT_HOME": str(folder),
-                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-                "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:",
             },
         )
         try:

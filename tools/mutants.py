@@ -486,11 +486,41 @@ FAULTS = [
         "test_heartbeats.py test_flows.py",
     ),
     Fault(
+        "resume: tasks of deployed runs stay Running",
+        "resume.py",
+        '    _end_tasks(client, flow_run, ["PENDING", "RUNNING"])\n',
+        '    if not flow_run.deployment_id:\n        _end_tasks(client, flow_run, ["PENDING", "RUNNING"])\n',
+        "test_heartbeats.py",
+    ),
+    Fault(
         "resume: tasks that the server reads late stay Running",
         "resume.py",
-        "    # A busy server may have read only now which tasks the killed process had begun.\n"
-        "    _end_tasks(client, flow_run)\n",
+        '    _end_tasks(client, flow_run, ["RUNNING"])\n',
         "",
+        "test_flows.py",
+    ),
+    Fault(
+        "resume: tasks of the new attempt are ended",
+        "resume.py",
+        "if task_run.flow_run_run_count <= killed.run_count:",
+        "if True:",
+        "test_flows.py",
+    ),
+    Fault(
+        "resume: tasks that had not begun stay", "resume.py", '["PENDING", "RUNNING"]', '["RUNNING"]', "test_flows.py"
+    ),
+    Fault(
+        "resume: a run that failed again counts",
+        "resume.py",
+        "        print(where(flow_run_id), file=sys.stderr)\n        return False",
+        "        print(where(flow_run_id), file=sys.stderr)\n        return True",
+        "test_flows.py",
+    ),
+    Fault(
+        "resume: unknown runs stay",
+        "resume.py",
+        "        forget(flow_run_id)\n        return True",
+        "        return True",
         "test_flows.py",
     ),
     # What the template's tests look for in the files of all variants.
@@ -640,15 +670,14 @@ def caught(tests: str, answers: dict[str, str], template: Path, folder: Path, en
 def prefect_server(folder: Path) -> Iterator[dict[str, str]]:
     """Yield an environment for tests, with a Prefect server that they share."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from conftest import FOREIGN, answers, free_port, stop
+    from conftest import FOREIGN, SERVER, answers, free_port, stop
 
     kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     environment = {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PREFECT_HOME": str(folder / "prefect")}
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--no-services", "--no-ui", "--port", str(port)]
-    memory = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:"}
-    server = subprocess.Popen(command, env=environment | memory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui", "--port", str(port)]
+    server = subprocess.Popen(command, env=environment | SERVER, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 180
         while not answers(url):

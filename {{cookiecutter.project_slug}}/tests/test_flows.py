@@ -6,20 +6,20 @@ import signal
 import time
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
-from prefect import get_client
+from prefect import Task, get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import TaskRun
-from prefect.states import Running
+from prefect.client.schemas.objects import FlowRun, State, TaskRun
+from prefect.states import Pending, Running
 {%- if cookiecutter.upsert != "none" %}
 from sqlalchemy import {% if cookiecutter.checkpoint in ["file", "storage"] %}delete, {% endif %}select
 {%- endif %}
 
 from {{ cookiecutter.package_name }}.flights import Reject, opened
-from {{ cookiecutter.package_name }}.flows import {% if cookiecutter.checkpoint in ["file", "storage"] and cookiecutter.upsert == "none" %}ResultsNotStoredError, {% endif %}RunReport, {% if cookiecutter.checkpoint in ["file", "storage"] %}checkpoint, {% endif %}load_chunk, load_flights
+from {{ cookiecutter.package_name }}.flows import {% if cookiecutter.checkpoint in ["file", "storage"] and cookiecutter.upsert == "none" %}ResultsNotStoredError, {% endif %}RunReport, {% if cookiecutter.checkpoint in ["file", "storage"] %}checkpoint, {% endif %}load_flights
 from {{ cookiecutter.package_name }}.rejects import collect_rejects, set_aside
 from {{ cookiecutter.package_name }}.resume import resume_dead_runs
 from {{ cookiecutter.package_name }}.runs import alive, dead
@@ -297,22 +297,12 @@ def test_killed_run_is_finished_by_a_new_one(tmp_path: Path) -> None:
 {%- endif %}
 
 
-def test_killed_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_run_is_resumed(tmp_path: Path) -> None:
     path = days(tmp_path / "f.csv", 50)
     killed_half_way(path)
     (flow_run_id,) = dead()
     assert state_of(flow_run_id) == "Running", "Prefect does not know that the process is gone"
     wait_for_events(flow_run_id)
-    with get_client(sync_client=True) as client:
-        client.create_task_run(load_chunk, flow_run_id, "late", state=Running())
-    read, asked = SyncPrefectClient.read_task_runs, []
-
-    def read_late(client: SyncPrefectClient, **filters: Any) -> list[TaskRun]:
-        """As a busy server does, which has not yet read what the killed process had sent."""
-        asked.append(filters)
-        return read(client, **filters) if len(asked) > 1 else []
-
-    monkeypatch.setattr(SyncPrefectClient, "read_task_runs", read_late)
     reports: list[RunReport] = []
     assert resume_dead_runs(reports.append)
     assert [report["chunks"] for report in reports] == [50]
@@ -330,6 +320,58 @@ def test_killed_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 {%- if cookiecutter.upsert != "none" %}
     assert set(table()) == keys(path)
 {%- endif %}
+
+
+def test_tasks_of_a_killed_run_are_crashed(tmp_path: Path) -> None:
+    flow_run = left_by_a_kill(days(tmp_path / "f.csv", 1))
+    tasks = [begun(flow_run, Pending()), begun(flow_run, Running())]
+    assert resume_dead_runs(lambda _: None)
+    states = task_states(flow_run.id)
+    assert [states[task.id] for task in tasks] == ["Crashed", "Crashed"]
+
+
+def test_tasks_that_a_busy_server_reads_late_are_crashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flow_run = left_by_a_kill(days(tmp_path / "f.csv", 1))
+    late, new = begun(flow_run, Running()), begun(flow_run, Running())
+    of_the_new_attempt = new.model_copy(update={"flow_run_run_count": 2})
+    pages = iter([[], [late, of_the_new_attempt], []])
+    with monkeypatch.context() as patch:
+        patch.setattr(SyncPrefectClient, "read_task_runs", lambda *_, **__: next(pages))
+        assert resume_dead_runs(lambda _: None)
+    states = task_states(flow_run.id)
+    assert (states[late.id], states[new.id]) == ("Crashed", "Running")
+
+
+def test_resuming_fails_where_one_of_the_runs_does(tmp_path: Path) -> None:
+    bad = left_by_a_kill(tmp_path / "missing.csv")
+    good = left_by_a_kill(days(tmp_path / "f.csv", 1))
+    assert not resume_dead_runs(lambda _: None)
+    assert (state_of(bad.id), state_of(good.id)) == ("Failed", "Completed")
+
+
+def test_killed_run_that_the_server_does_not_know_is_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
+    mark(uuid4())
+    assert resume_dead_runs(lambda _: None)
+    assert "forgotten" in capsys.readouterr().err
+    assert dead() == []
+
+
+def left_by_a_kill(path: Path) -> FlowRun:
+    """Have a flow run that loads a source, as a killed process leaves it."""
+    with get_client(sync_client=True) as client:
+        flow_run = client.create_flow_run(load_flights, parameters={"source": str(path)}, state=Running())
+    mark(flow_run.id)
+    return flow_run
+
+
+def mark(flow_run_id: UUID) -> None:
+    (settings.home / "runs").mkdir(parents=True, exist_ok=True)
+    (settings.home / "runs" / f"{flow_run_id}.run").touch()
+
+
+def begun(flow_run: FlowRun, state: State) -> TaskRun:
+    with get_client(sync_client=True) as client:
+        return client.create_task_run(Task(lambda: None, name="task"), flow_run.id, str(uuid4()), state=state)
 
 
 def state_of(flow_run_id: UUID) -> str | None:

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowFilter, FlowRunFilter, TaskRunFilter
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.flow_engine import run_flow
@@ -70,7 +70,7 @@ def _resume(client: SyncPrefectClient, flow_run_id: UUID, show: Callable[[RunRep
         return_type="state",
     )
     # A busy server may have read only now which tasks the killed process had begun.
-    _end_tasks(client, flow_run)
+    _end_tasks(client, flow_run, ["RUNNING"])
     if not state.is_completed():
         print(f"Flow run {flow_run.name} ended {state.name}: {state.message}", file=sys.stderr)
         print(where(flow_run_id), file=sys.stderr)
@@ -95,16 +95,18 @@ def _schedule(client: SyncPrefectClient, flow_run: FlowRun) -> bool:
 
 
 def _requeue(client: SyncPrefectClient, flow_run: FlowRun) -> None:
-    _end_tasks(client, flow_run)
+    _end_tasks(client, flow_run, ["PENDING", "RUNNING"])
     client.set_flow_run_state(flow_run.id, Crashed(message=KILLED), force=True)
     client.set_flow_run_state(flow_run.id, Scheduled(message="Resumed."), force=True)
 
 
-def _end_tasks(client: SyncPrefectClient, killed: FlowRun) -> None:
-    """Put the tasks to Crashed that a flow run had begun by the attempt that was killed, and that are Running."""
-    for task_run in client.read_task_runs(
-        flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": [killed.id]}}),
-        task_run_filter=TaskRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING"]}}}),
-    ):
+def _end_tasks(client: SyncPrefectClient, killed: FlowRun, states: list[str]) -> None:
+    """Put the tasks to Crashed that are in these states since the attempt of a flow run that was killed."""
+    run = FlowRunFilter.model_validate({"id": {"any_": [killed.id]}})
+    there = TaskRunFilter.model_validate({"state": {"type": {"any_": states}}})
+    found: list[TaskRun] = []
+    while page := client.read_task_runs(flow_run_filter=run, task_run_filter=there, offset=len(found)):
+        found += page
+    for task_run in found:
         if task_run.flow_run_run_count <= killed.run_count:
             client.set_task_run_state(task_run.id, Crashed(message=KILLED), force=True)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from prefect import get_client
+from prefect import Task, get_client
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Running
 
 from {{ cookiecutter.package_name }}.deployment import AUTOMATION, watch_heartbeats
 from {{ cookiecutter.package_name }}.settings import ROOT
@@ -107,8 +108,10 @@ def test_killed_run_is_crashed_by_the_server_and_taken_up(ui: str, tmp_path: Pat
         wait(lambda: not state().is_running(), log)
         assert state().is_crashed()
         assert state().message == "No heartbeat for 10 s: the process is gone."
+        task_run = client.create_task_run(Task(lambda: None, name="task"), flow_run.id, "0", state=Running())
         done = make("resume")
         assert done.returncode == 0, done.stderr
         assert done.stdout == f"Flow run {flow_run.name} is scheduled; a worker will take it up.\n"
         assert state().is_scheduled()
+        assert client.read_task_run(task_run.id).state_name == "Crashed"
         assert "Nothing to resume" in make("resume").stdout
