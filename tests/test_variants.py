@@ -110,6 +110,7 @@ DEPENDS: dict[str, Depends] = {
     "test_flights.py": answers_of(),
     "test_flows.py": on_clusters(flows, Sample, "checkpoint"),
     "test_flows.py::test_killed": on_clusters(flows, Each, "checkpoint", "upsert"),
+    "test_flows.py::test_resuming": answers_of(),
     "test_full_disk.py": lambda variant: (variant["checkpoint"] == "database" and variant["upsert"],),
     "test_heartbeats.py": answers_of(),
     "test_locks.py": lambda variant: (variant["cache_key"] == "none",),

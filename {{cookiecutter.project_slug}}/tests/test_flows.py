@@ -322,7 +322,7 @@ def test_killed_run_is_resumed(tmp_path: Path) -> None:
 {%- endif %}
 
 
-def test_tasks_of_a_killed_run_are_crashed(tmp_path: Path) -> None:
+def test_resuming_crashes_the_tasks_of_a_killed_run(tmp_path: Path) -> None:
     flow_run = left_by_a_kill(days(tmp_path / "f.csv", 1))
     tasks = [begun(flow_run, Pending()), begun(flow_run, Running())]
     assert resume_dead_runs(lambda _: None)
@@ -330,7 +330,7 @@ def test_tasks_of_a_killed_run_are_crashed(tmp_path: Path) -> None:
     assert [states[task.id] for task in tasks] == ["Crashed", "Crashed"]
 
 
-def test_tasks_that_a_busy_server_reads_late_are_crashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resuming_crashes_tasks_that_a_busy_server_reads_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flow_run = left_by_a_kill(days(tmp_path / "f.csv", 1))
     late, new = begun(flow_run, Running()), begun(flow_run, Running())
     of_the_new_attempt = new.model_copy(update={"flow_run_run_count": 2})
@@ -349,7 +349,7 @@ def test_resuming_fails_where_one_of_the_runs_does(tmp_path: Path) -> None:
     assert (state_of(bad.id), state_of(good.id)) == ("Failed", "Completed")
 
 
-def test_killed_run_that_the_server_does_not_know_is_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
+def test_resuming_forgets_a_run_that_the_server_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
     mark(uuid4())
     assert resume_dead_runs(lambda _: None)
     assert "forgotten" in capsys.readouterr().err
