@@ -22,7 +22,7 @@ import pytest
 from cookiecutter import generate, hooks
 from jinja2 import Environment
 from pytest_cookies.plugin import Cookies, Result
-from variants import ROOT, Answers, chosen, typed
+from variants import ALL, ROOT, Answers, chosen, typed
 
 Attempt = Callable[..., tuple[Result, Path]]
 Bake = Callable[..., Path]
@@ -240,11 +240,15 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="session")
 def api(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a Prefect server in memory, one for each process that runs tests."""
+    """The URL of a Prefect server in memory, one for each process that runs tests.
+
+    In `make test-all` it records no task runs, which takes four minutes: in `make test` it does, and the projects that
+    are tested alone have servers of their own, which do.
+    """
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     folder = tmp_path_factory.mktemp("server")
-    options = ["--no-ui", "--host", "127.0.0.1", "--port", str(port)]
+    options = ["--no-ui", "--host", "127.0.0.1", "--port", str(port), *(["--no-services"] if ALL else [])]
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
