@@ -22,7 +22,7 @@ import pytest
 from cookiecutter import generate, hooks
 from jinja2 import Environment
 from pytest_cookies.plugin import Cookies, Result
-from variants import ALL, ROOT, Answers, chosen, typed
+from variants import ROOT, Answers, chosen, typed
 
 Attempt = Callable[..., tuple[Result, Path]]
 Bake = Callable[..., Path]
@@ -32,25 +32,6 @@ START_TIMEOUT = 180.0
 
 FOREIGN = ("PYTEST_", "PREFECT_", "COV_", "MAKE", "MFLAGS", "ARGS")
 """What names of variables begin with that are of this test run, of the `make` that it runs in, or of Prefect."""
-
-UNUSED = (
-    "CANCELLATION_CLEANUP",
-    "CLEANUP_RECONCILER",
-    "EVENT_PERSISTER",
-    "FOREMAN",
-    "LATE_RUNS",
-    "PAUSE_EXPIRATIONS",
-    "REPOSSESSOR",
-    "SCHEDULER",
-    "TRIGGERS",
-)
-"""The services of a Prefect server that tests do not ask for. What is left records what becomes of task runs."""
-SERVER = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:",
-    **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in UNUSED},
-}
-"""Settings of a Prefect server for tests."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -240,15 +221,11 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="session")
 def api(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a Prefect server in memory, one for each process that runs tests.
-
-    In `make test-all` it records no task runs, which takes four minutes: in `make test` it does, and the projects that
-    are tested alone have servers of their own, which do.
-    """
+    """The URL of a Prefect server in memory, one for each process that runs tests."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     folder = tmp_path_factory.mktemp("server")
-    options = ["--no-ui", "--host", "127.0.0.1", "--port", str(port), *(["--no-services"] if ALL else [])]
+    options = ["--no-services", "--no-ui", "--host", "127.0.0.1", "--port", str(port)]
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -259,8 +236,9 @@ def api(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
             stderr=subprocess.STDOUT,
             env={
                 **environment,
-                **SERVER,
                 "PREFECT_HOME": str(folder),
+                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+                "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:",
             },
         )
         try:

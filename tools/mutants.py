@@ -670,14 +670,15 @@ def caught(tests: str, answers: dict[str, str], template: Path, folder: Path, en
 def prefect_server(folder: Path) -> Iterator[dict[str, str]]:
     """Yield an environment for tests, with a Prefect server that they share."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from conftest import FOREIGN, SERVER, answers, free_port, stop
+    from conftest import FOREIGN, answers, free_port, stop
 
     kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     environment = {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PREFECT_HOME": str(folder / "prefect")}
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui", "--port", str(port)]
-    server = subprocess.Popen(command, env=environment | SERVER, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--no-services", "--no-ui", "--port", str(port)]
+    memory = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:"}
+    server = subprocess.Popen(command, env=environment | memory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 180
         while not answers(url):
