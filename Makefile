@@ -8,7 +8,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .uv/bin/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -42,6 +42,9 @@ test-bounds: .bounds/lowest-direct/.ready .bounds/highest/.ready ## run the vari
 	@for bound in lowest-direct highest; do echo "== $$bound"; \
 		.bounds/$$bound/bin/pytest -n 3 --dist worksteal tests/test_variants.py $(ARGS) || exit; done
 
+test-pythons: .venv/.ready ## run the own tests of a few whole projects, with every answer, on the lowest and the newest Python
+	@VARIANTS=spread $(BIN)/pytest tests/test_pythons.py $(ARGS)
+
 torture: .venv/.ready ## kill workers KILLS=500 times on each database, and look what is lost or doubled
 	@KILLS=$(KILLS) $(BIN)/python tools/torture.py $(ARGS)
 
@@ -73,6 +76,8 @@ bench: .bench/.ready ## measure, as ratios within one run, and draw docs/speed.s
 
 pins: $(filter .uv/%,$(UV)) ## raise the exact versions that the tests run with, and the workflows' actions
 	@$(PYTHON) tools/outdated.py $(UV)
+	@$(MAKE) --no-print-directory .venv/.ready
+	@$(BIN)/python tools/reserved.py
 
 outdated: ## raise them, and run the whole proof
 	@$(MAKE) --no-print-directory pins
@@ -84,4 +89,4 @@ release: ## give the changelog's entries the number VERSION=x.y.z, and note the 
 	@$(PYTHON) tools/release.py $(VERSION)
 
 clean: ## remove the environment, the demo and the caches
-	@rm -rf .venv .bench .bounds .uv .demo .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@rm -rf .venv .bench .bounds .pythons .uv .demo .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from durable_flights.durable import durable_task
-from durable_flights.flights import Chunk, check, opened
-from durable_flights.runners import task_runner
+from durable_flights.durable.runners import task_runner
+from durable_flights.flows.flights.source import Chunk, check, opened
 from prefect import flow, unmapped
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from durable_flights.flows import load_flights
+from durable_flights.flows.flights.flow import load_flights
 
 
 def main(source: Path, times: int) -> None:

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from durable_flights.cache_keys import cache_key
 from durable_flights.durable import durable_task
+from durable_flights.durable.cache_keys import cache_key
 
 
 @durable_task(version="1")

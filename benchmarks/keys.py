@@ -46,7 +46,7 @@ def inputs() -> Row:
     """The key of a megabyte of rows, as JSON would have it."""
     from prefect import task
 
-    digest: Callable[..., str] = importlib.import_module(f"{PACKAGE}.identity").digest
+    digest: Callable[..., str] = importlib.import_module(f"{PACKAGE}.durable.identity").digest
     row = {"carrier": "UA", "origin": "EWR", "tailnum": None, "dep_delay": 2.5, "hour": 5, "ok": True, "legs": [1, "a"]}
     parameters = {"rows": [{**row, "flight": number} for number in range(8200)]}
 

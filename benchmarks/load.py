@@ -34,7 +34,7 @@ def main() -> None:
             middle = time.perf_counter()
             flow, again = run("flow.py", home, source, 2)["seconds"]
             end = time.perf_counter()
-            if [row[:-1] for row in rows(home / "plain.db")] != [row[:-1] for row in rows(home / "flights.db")]:
+            if [row[:-1] for row in rows(home / "plain.db")] != [row[:-1] for row in rows(home / "database.db")]:
                 raise SystemExit("the two tables differ")
             shutil.rmtree(home)
             found.append((plain, flow, flow / plain, again, again / flow, middle - begin, end - middle - again - 10))

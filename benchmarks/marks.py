@@ -3,8 +3,8 @@
 import time
 from typing import Any
 
-from durable_flights import checkpoints
-from durable_flights.checkpoints import Checkpoint
+from durable_flights.durable import checkpoints
+from durable_flights.durable.checkpoints import Checkpoint
 
 
 def names(first: int, last: int) -> list[str]:
@@ -24,7 +24,7 @@ def fill(job: str, first: int, last: int) -> None:
         with journal.path.open("ab") as file:
             file.writelines(there._line("done", name, now) for name in names(first + 1, last))
         return
-    from durable_flights.tables import create
+    from durable_flights.durable.tables import create
     from sqlalchemy import insert
 
     engine = there.database()

@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from durable_flights.flights import COLUMNS, _row
+from durable_flights.flows.flights.source import COLUMNS, _row
 
 KEY = ("time_hour", "carrier", "flight")
 

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 
-from durable_flights.checkpoints import Checkpoint
+from durable_flights.durable.checkpoints import Checkpoint
 from marks import fill, names
 
 JOB = "flights"

@@ -48,7 +48,7 @@ def project_and_server() -> Iterator[Path]:
             source = str(bake(folder) / "src")
         os.environ |= {"PYTHONPATH": source, f"{PREFIX}HOME": str(folder / "server")}
         sys.path.insert(0, source)
-        with importlib.import_module(f"{PACKAGE}.server").server() as url:
+        with importlib.import_module(f"{PACKAGE}.durable.server").server() as url:
             os.environ["PREFECT_API_URL"] = url
             yield folder
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from durable_flights import checkpoints
-from durable_flights.checkpoints import Checkpoint
-from durable_flights.settings import settings
+from durable_flights.durable import checkpoints
+from durable_flights.durable.checkpoints import Checkpoint
+from durable_flights.durable.settings import settings
 from marks import fill, names
 
 BLOCK = 100
@@ -67,8 +67,8 @@ def journal() -> tuple[Callable[[str], Work], dict[str, Work]]:
 @contextmanager
 def driver_connection(name: str) -> Iterator[Any]:
     """A connection of the driver, with what the project sets: to the same server, or to a file with its tables."""
-    from durable_flights.tables import metadata
-    from durable_flights.upsert import database
+    from durable_flights.durable.tables import internal, metadata
+    from durable_flights.durable.upserts import database
     from sqlalchemy import create_engine
 
     match name:
@@ -76,7 +76,9 @@ def driver_connection(name: str) -> Iterator[Any]:
             import sqlite3
 
             file = settings.home / "by-hand.db"
-            metadata.create_all(create_engine(f"sqlite:///{file}"))
+            engine = create_engine(f"sqlite:///{file}")
+            internal.create_all(engine)
+            metadata.create_all(engine)
             connection: Any = sqlite3.connect(file, isolation_level=None)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
@@ -188,17 +190,17 @@ def jobs(name: str, sizes: list[int]) -> Iterator[Callable[[], str]]:
 
 def database_of(name: str, size: int) -> Any:
     """Another database than that of the settings, with the same engine."""
-    from durable_flights.upsert import database
+    from durable_flights.durable.upserts import database, database_settings
     from pydantic import SecretStr
     from sqlalchemy import make_url
 
     if name == "postgres":
         with database().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql(f"CREATE DATABASE of_{size}")
-        url = make_url(settings.database_url.get_secret_value()).set(database=f"of_{size}")
+        url = make_url(database_settings.database_url.get_secret_value()).set(database=f"of_{size}")
     else:
         url = make_url(f"{name}:///{settings.home / f'of-{size}.db'}")
-    settings.__dict__["database_url"] = SecretStr(url.render_as_string(hide_password=False))
+    database_settings.__dict__["database_url"] = SecretStr(url.render_as_string(hide_password=False))
     return database.__wrapped__()
 
 
@@ -220,8 +222,8 @@ def measure(name: str, items: int, sizes: list[int]) -> dict[str, Any]:
         steps, works = journal()
         found = compare({"step()": steps("ours"), **works}, items)
         return {"ways": found, "growth": grow(name, steps, sizes, items)}
-    from durable_flights.tables import create, metadata
-    from durable_flights.upsert import database
+    from durable_flights.durable.tables import create, metadata
+    from durable_flights.durable.upserts import database
     from sqlalchemy import Column, Integer, String, Table
 
     Table("effects", metadata, Column("item", String(100), primary_key=True), Column("n", Integer))

@@ -66,7 +66,7 @@ def main(name: str, items: int) -> None:
     if importlib.util.find_spec(name) is None:
         print(json.dumps({"missing": f"{name} is not installed"}))
         return
-    from durable_flights.settings import settings
+    from durable_flights.durable.settings import settings
 
     settings.home.mkdir(parents=True, exist_ok=True)
     microseconds = {"dbos": dbos, "prefect": prefect}[name](items, settings.home)

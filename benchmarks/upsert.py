@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from durable_flights.tables import UtcDateTime
-from durable_flights.upsert import UpsertReport, database, upsert
+from durable_flights.durable.tables import UtcDateTime
+from durable_flights.durable.upserts import UpsertReport, database, upsert
 from marks import rest
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, Integer, MetaData, String, Table, func, select
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from durable_flights.settings import settings
-from durable_flights.upsert import database, insert
+from durable_flights.durable.settings import settings
+from durable_flights.durable.upserts import database, insert
 from sqlalchemy import Connection
 from upsert import NAMES, SETS, TABLE, Writer, in_transaction, rows, tuples
 

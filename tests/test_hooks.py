@@ -17,6 +17,8 @@ from cookiecutter.cli import main as cookiecutter
 from hypothesis import example, given
 from hypothesis import strategies as st
 from projects import snapshot
+from reserved import names
+from tree import PROJECT, alternatives, answers_of
 from variants import CHOICES, FREE_TEXT, ROOT, Answers, context, hook, pairwise
 
 DEFAULTS: Answers = context()["cookiecutter"]
@@ -43,7 +45,9 @@ def test_a_good_slug_is_accepted(slug: str) -> None:
     assert reasons(project_slug=slug) == []
 
 
-@pytest.mark.parametrize("package", ["a", "a1", "flights_2", "a_b_c", "x" * 40])
+@pytest.mark.parametrize(
+    "package", ["a", "a1", "flights_2", "a_b_c", "x" * 40, "durable", "flows", "support", "conftest", "test_flights"]
+)
 def test_a_good_package_name_is_accepted(package: str) -> None:
     assert reasons(package_name=package) == []
 
@@ -109,10 +113,15 @@ def test_names_of_what_the_project_depends_on_are_refused(baked: Callable[[Answe
     assert not accepted, ", ".join(sorted(accepted))
 
 
-def test_names_of_the_modules_of_its_own_tests_are_refused(baked: Callable[[Answers], Path]) -> None:
-    modules = {path.stem for variant in pairwise() for path in (baked(variant) / "tests").glob("*.py")}
-    accepted = sorted(module for module in modules if not reasons(package_name=module))
-    assert not accepted, ", ".join(accepted)
+def test_names_of_all_that_projects_install_are_refused() -> None:
+    assert sorted(names() - PRE.DEPENDENCIES) == [], "`make pins` writes them into the hook"
+
+
+def test_names_of_folders_that_tests_import_from_are_refused(baked: Callable[[Answers], Path]) -> None:
+    """Pytest puts the project's folder before the place of the package."""
+    packages = {path.parent.name for path in baked({}).glob("*/__init__.py")}
+    assert packages == {"tests"}
+    assert reasons(package_name="tests")
 
 
 @pytest.mark.parametrize(
@@ -309,6 +318,13 @@ def test_a_folder_goes_to_the_root(keep: Callable[[Path, str], None]) -> None:
     assert tree() == {".github/workflows/ci.yml": "ci/github/.github/workflows/ci.yml", "README.md": "README.md"}
 
 
+def test_a_file_serves_all_answers_that_it_names(keep: Callable[[Path, str], None]) -> None:
+    write("src/flow/none.py", "src/flow/sqlite+postgres.py", "src/stubs/none.pyi", "src/stubs/sqlite+postgres.pyi")
+    keep(Path("src/flow"), "postgres")
+    keep(Path("src/stubs"), "sqlite")
+    assert tree() == {"src/flow.py": "src/flow/sqlite+postgres.py", "src/stubs.pyi": "src/stubs/sqlite+postgres.pyi"}
+
+
 def test_what_answers_share_goes_beside_the_folder(keep: Callable[[Path, str], None]) -> None:
     write("src/upsert/sqlite.py", "src/upsert/postgres.py", "src/upsert/shared/tables.py")
     keep(Path("src/upsert"), "postgres")
@@ -326,7 +342,13 @@ def test_what_some_answers_share_goes_beside_the_folder_with_them(keep: Callable
         assert tree() == tree_then
 
 
-def test_none_removes_all(keep: Callable[[Path, str], None]) -> None:
+def test_none_may_have_a_file_and_has_nothing_shared(keep: Callable[[Path, str], None]) -> None:
+    write("src/retries/none.py", "src/retries/fixed.py", "src/retries/shared/attempts.py")
+    keep(Path("src/retries"), "none")
+    assert tree() == {"src/retries.py": "src/retries/none.py"}
+
+
+def test_none_without_a_file_removes_all(keep: Callable[[Path, str], None]) -> None:
     write("src/upsert/sqlite.py", "src/upsert/shared/tables.py", "src/other.py")
     keep(Path("src/upsert"), "none")
     assert tree() == {"src/other.py": "src/other.py"}
@@ -339,18 +361,23 @@ def test_an_answer_without_a_file_is_an_error(keep: Callable[[Path, str], None])
         keep(Path("src/upsert"), "oracle")
 
 
+def test_folders_of_the_hook_are_those_of_the_tree() -> None:
+    found: dict[str, set[str]] = {}
+    for folder, prompt in alternatives():
+        name = folder.relative_to(PROJECT).as_posix().replace("{{cookiecutter.package_name}}", "package")
+        # What an example brings is in its place when it has been chosen.
+        found.setdefault(prompt, set()).add(re.sub(r"^example/\w+/", "", name))
+    folders: dict[str, list[str]] = hook("post_gen_project", package_name="package").FOLDERS
+    assert {prompt: set(paths) for prompt, paths in folders.items()} == found
+    assert next(iter(folders)) == "example", "it has folders of alternatives too"
+
+
 def test_every_choice_of_a_folder_has_its_file() -> None:
-    folders: dict[str, list[str]] = hook("post_gen_project").FOLDERS
-    package = f"src/{DEFAULTS['package_name']}"
-    for prompt, paths in folders.items():
-        for path in paths:
-            template = path.replace(package, "src/{{cookiecutter.package_name}}")
-            folder = ROOT / "{{cookiecutter.project_slug}}" / template
-            names = {file.name.removesuffix(".py") for file in folder.iterdir()} - {"__pycache__"}
-            shared = {name for name in names if name.startswith("shared")}
-            assert names - shared == {answer for answer in CHOICES[prompt] if answer != "none"}, folder
-            for name in shared:
-                assert set(name.split("+")[1:]) <= set(CHOICES[prompt]), f"{folder}/{name} names no answer"
+    for folder, prompt in alternatives():
+        files = [path.name for path in folder.iterdir() if not path.name.startswith(("shared", "__pycache__"))]
+        there = [answer for name in files for answer in answers_of(name, prompt)[0]]
+        assert len(there) == len(set(there)), f"{folder} has two files for an answer"
+        assert {*there, "none"} == {*CHOICES[prompt], "none"}, folder
 
 
 def test_the_end_says_what_was_answered_and_what_comes_next(bake: Bake, capfd: pytest.CaptureFixture[str]) -> None:
@@ -362,6 +389,11 @@ def test_the_end_says_what_was_answered_and_what_comes_next(bake: Bake, capfd: p
     known = {prompt: answer for prompt, answer in DEFAULTS.items() if not prompt.startswith("_")}
     assert said == {**known, "package_name": "flights", **given}
     assert output.endswith("Next: cd flights && make run\n")
+
+
+def test_the_end_says_how_to_write_the_first_flow(bake: Bake, capfd: pytest.CaptureFixture[str]) -> None:
+    bake(project_slug="prices", example="none")
+    assert capfd.readouterr().out.endswith("Next: cd prices && make flow NAME=orders\n")
 
 
 def test_a_folder_that_has_a_project_is_left_as_it_is(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from variants import ALL, ROOT, Answers
+from variants import ALL, Answers
 
 BUILD_TIMEOUT = 900.0
 """Seconds."""
@@ -39,13 +39,6 @@ def call(*command: str, folder: Path | None = None) -> subprocess.CompletedProce
     )
 
 
-@pytest.fixture(scope="module")
-def uv() -> str:
-    """The program that the steps call."""
-    found = shutil.which("uv") or shutil.which("uv", path=ROOT / ".uv" / "bin")
-    return found or pytest.skip("no image is tried: uv is not here")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("deployment", ["docker", "kubernetes"])
 def test_the_steps_of_an_image_install_what_the_flow_needs(
@@ -66,7 +59,7 @@ def test_the_steps_of_an_image_install_what_the_flow_needs(
         done = call(uv, *shlex.split(step), folder=app)
         assert done.returncode == 0, done.stderr
     python = str(app / ".venv" / "bin" / "python")
-    done = call(python, "-c", "import durable_flights.flows", folder=app)
+    done = call(python, "-c", "from durable_flights.durable.discovery import flows; print(*flows())", folder=app)
     assert done.returncode == 0, done.stderr
     assert call(python, "-m", "pytest", "--version").returncode != 0, "tools of development are in the image"
 
@@ -124,7 +117,7 @@ def test_an_image_holds_all_that_the_flow_needs(
         locked = call(uv, "lock", folder=project)
         assert locked.returncode == 0, locked.stderr
         with image(engine, project) as run:
-            done = run("python", "-c", f"import durable_flights.flows, prefect_{deployment}, os; print(os.getuid())")
+            done = run("python", "-c", f"import prefect_{deployment}, os; print(os.getuid())")
             assert (done.returncode, done.stdout) == (0, "10001\n"), done.stderr
             assert "No module named pytest" in run("python", "-m", "pytest").stderr, "tools of development are in it"
             assert run("touch", "var/x").returncode == 0

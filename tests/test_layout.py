@@ -20,65 +20,67 @@ from packaging.specifiers import SpecifierSet
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
+from tree import expected
 from variants import CHOICES, ROOT, Answers, chosen, each, pairwise
 
 HOME = os.path.expanduser("~")
 """The real home of whoever runs the tests: read before a fixture replaces it."""
 
-# The files of each project; `package` stands for the name of its package.
-COMMON = """
-    .env.example .gitignore .pre-commit-config.yaml LICENSE Makefile README.md data/flights.csv pyproject.toml
-    package/__init__.py package/__main__.py package/deployment.py package/durable.py package/flights.py package/flows.py
-    package/notes.py package/probe.py package/progress.py package/rejects.py package/results.py package/resume.py
-    package/runners.py package/runs.py package/server.py package/settings.py
-    tests/conftest.py tests/deploying.py tests/prefect_yaml.py tests/processes.py tests/source.py tests/store.py
-    tests/test_conventions.py tests/test_deployment.py tests/test_durability.py tests/test_flights.py
-    tests/test_flows.py tests/test_heartbeats.py tests/test_main.py tests/test_notes.py tests/test_prefect_yaml.py
-    tests/test_progress.py tests/test_results.py tests/test_runners.py tests/test_settings.py
+# The files of the project with the fewest, whose answers are `none` wherever that can be; `package` stands for the name
+# of its package, and `durable` for its folder in there.
+FEWEST = """
+    .env.example .gitignore .pre-commit-config.yaml AGENTS.md LICENSE Makefile README.md prefect.yaml pyproject.toml
+    package/__init__.py package/__main__.py package/flows/__init__.py
+    durable/__init__.py durable/__init__.pyi durable/artifacts.py durable/cache_keys.py durable/checkpoints.py
+    durable/chunks.py durable/cli.py durable/deployments.py durable/discovery.py durable/effects.py durable/errors.py
+    durable/fields.py durable/flows.py durable/heartbeats.py durable/names.py durable/prefect_yaml.py durable/probe.py
+    durable/progress.py durable/rejects.py durable/results.py durable/resume.py durable/retries.py durable/runners.py
+    durable/runs.py durable/scaffold.py durable/server.py durable/settings.py durable/steps.py durable/tasks.py
+    durable/upserts.py durable/skeletons/2026-01-01.csv durable/skeletons/2026-01-02.csv
+    durable/skeletons/__init__.py.jinja durable/skeletons/deployment.yaml.jinja durable/skeletons/flow.py.jinja
+    durable/skeletons/source.py.jinja durable/skeletons/tables.py.jinja durable/skeletons/test.py.jinja
+    tests/__init__.py tests/conftest.py tests/durable/__init__.py tests/durable/test_artifacts.py
+    tests/durable/test_chunks.py tests/durable/test_cli.py tests/durable/test_conventions.py
+    tests/durable/test_deployment.py tests/durable/test_durability.py tests/durable/test_effects.py
+    tests/durable/test_flows.py tests/durable/test_server.py tests/support/effects.py
+    tests/durable/test_heartbeats.py tests/durable/test_names.py tests/durable/test_prefect_yaml.py
+    tests/durable/test_progress.py tests/durable/test_results.py tests/durable/test_runners.py
+    tests/durable/test_settings.py tests/flows/__init__.py
+    tests/support/__init__.py tests/support/cluster.py tests/support/deploying.py tests/support/processes.py
+    tests/support/sink.py tests/support/store.py tests/support/toy.py tests/support/toys.py
+"""
+# Those that the defaults have beside them: of the example, the cache key, the retries, the database and the checkpoint.
+DEFAULTS = """
+    data/flights.csv package/flows/flights/__init__.py package/flows/flights/flow.py package/flows/flights/settings.py
+    package/flows/flights/source.py package/flows/flights/tables.py tests/flows/test_flights.py
+    durable/canonical.py durable/identity.py durable/locks.py
+    tests/durable/test_cache_keys.py tests/durable/test_caching.py tests/durable/test_canonical.py
+    tests/durable/test_locks.py tests/durable/test_origins.py
+    durable/attempts.py durable/transient.py
+    tests/durable/test_attempts.py tests/durable/test_retries.py tests/durable/test_transient.py
+    alembic.ini migrations/env.py migrations/script.py.mako migrations/versions/.gitkeep
+    durable/migrations.py durable/rows.py durable/tables.py
+    tests/durable/test_migrations.py tests/durable/test_model.py tests/durable/test_rows.py
+    tests/durable/test_upserts.py tests/durable/test_writers.py
+    tests/support/crash.py tests/durable/test_checkpoints.py tests/durable/test_full_disk.py
+    .github/dependabot.yml .github/workflows/ci.yml
 """
 
-# Those that a prompt adds, whatever its answer, unless that is `none`.
-UNLESS_NONE = {
-    "cache_key": """
-        package/cache_keys.py package/canonical.py package/identity.py package/locks.py
-        tests/test_cache_keys.py tests/test_caching.py tests/test_canonical.py tests/test_locks.py
-    """,
-    "retry_policy": """
-        package/attempts.py package/retries.py package/transient.py
-        tests/test_attempts.py tests/test_retries.py tests/test_transient.py
-    """,
-    "upsert": """
-        package/rows.py package/tables.py package/upsert.py tests/sink.py
-        tests/test_model.py tests/test_rows.py tests/test_upsert.py tests/test_writers.py
-    """,
-    "checkpoint": """
-        package/checkpoints.py package/effects.py package/steps.py
-        tests/crash.py tests/test_checkpoints.py tests/test_effects.py tests/test_steps.py
-    """,
-}
-
-# Those that one answer adds.
-OBJECT_STORE = "package/block.py tests/test_outages.py tests/test_store.py"
-MIGRATIONS = """
-    alembic.ini migrations/env.py migrations/script.py.mako migrations/versions/.gitkeep package/migrations.py
-    tests/test_migrations.py
-"""
-IMAGE = "prefect.yaml .dockerignore Dockerfile work-pool.json"
-ADDED = {
-    ("result_storage", "s3"): OBJECT_STORE,
-    ("result_storage", "gcs"): OBJECT_STORE,
-    ("result_storage", "azure"): OBJECT_STORE,
-    ("upsert", "sqlite"): MIGRATIONS,
-    ("upsert", "postgres"): MIGRATIONS,
-    ("checkpoint", "file"): "package/parts.py tests/test_marks.py",
-    ("checkpoint", "storage"): "package/marks.py package/parts.py tests/test_marks.py",
-    ("ci", "github"): ".github/dependabot.yml .github/workflows/ci.yml",
-    ("ci", "gitlab"): ".gitlab-ci.yml renovate.json",
-    ("task_runner", "dask"): "package/clusters.py tests/test_clusters.py",
-    ("task_runner", "ray"): "package/clusters.py tests/test_clusters.py",
-    ("deployment", "process"): "prefect.yaml",
-    ("deployment", "docker"): IMAGE,
-    ("deployment", "kubernetes"): IMAGE,
+# Files and folders that stand in no folder of alternatives, and that only these answers need.
+NEEDED: dict[str, Callable[[Answers], bool]] = {
+    "alembic.ini": lambda variant: variant["upsert"] in ("sqlite", "postgres"),
+    "compose.yaml": lambda variant: variant["upsert"] == "postgres" or variant["deployment"] == "docker",
+    "durable/marks.py": lambda variant: variant["checkpoint"] == "storage",
+    "migrations/": lambda variant: variant["upsert"] in ("sqlite", "postgres"),
+    "tests/durable/test_full_disk.py": lambda variant: (
+        variant["checkpoint"] == "database" and variant["upsert"] in ("sqlite", "duckdb")
+    ),
+    "tests/durable/test_lost_connections.py": lambda variant: (
+        variant["checkpoint"] == "database" and variant["upsert"] == "postgres"
+    ),
+    "tests/durable/test_migrations.py": lambda variant: variant["upsert"] in ("sqlite", "postgres"),
+    "tests/durable/test_model.py": lambda variant: variant["upsert"] != "none",
+    "tests/support/servers.py": lambda variant: variant["result_storage"] != "local" or variant["upsert"] == "postgres",
 }
 
 each_variant = pytest.mark.parametrize("variant", each(chosen()))
@@ -86,19 +88,16 @@ Baked = Callable[[Answers], Path]
 
 
 def expected_files(variant: Answers) -> set[str]:
-    files = COMMON.split()
-    for prompt, names in UNLESS_NONE.items():
-        files += names.split() if variant[prompt] != "none" else []
-    for (prompt, answer), names in ADDED.items():
-        files += names.split() if variant[prompt] == answer else []
-    if variant["result_storage"] != "local" or variant["upsert"] == "postgres":
-        files.append("tests/servers.py")
-    if variant["upsert"] == "postgres" or variant["deployment"] == "docker":
-        files.append("compose.yaml")
-    if variant["checkpoint"] == "database":
-        files.append("tests/test_lost_connections.py" if variant["upsert"] == "postgres" else "tests/test_full_disk.py")
-    assert len(files) == len(set(files)), "a file stands in the table twice"
-    return set(files)
+    """Return the files that the template's tree gives a variant, and NEEDED leaves it."""
+    names = {
+        str(path).replace("src/{{cookiecutter.package_name}}/", "package/").replace("package/durable/", "durable/")
+        for path in expected(variant)
+    }
+    for place, wanted in NEEDED.items():
+        some = {name for name in names if name.startswith(place)}
+        assert some, f"the template has no {place}"
+        names -= set() if wanted(variant) else some
+    return names
 
 
 def files_of(project: Path) -> Iterator[tuple[str, Path]]:
@@ -134,13 +133,37 @@ def assert_clean_code(project: Path) -> None:
     run(project, "ruff", "format", "--no-cache", "--check", "--diff", ".")
 
 
+def names_of(project: Path) -> set[str]:
+    """Return the files of a project, with `package` and `durable` in the place of these folders."""
+    (package,) = (project / "src").iterdir()
+    names = {name.replace(f"src/{package.name}/", "package/") for name, _ in files_of(project)}
+    return {name.replace("package/durable/", "durable/") for name in names}
+
+
 @each_variant
 def test_the_files_are_those_of_the_answers(baked: Baked, variant: Answers) -> None:
-    package = "src/durable_flights/"
-    found = {re.sub(f"^{package}", "package/", name) for name, _ in files_of(baked(variant))}
-    expected = expected_files(variant)
-    assert not found - expected, "files that the table does not know"
+    found, expected = names_of(baked(variant)), expected_files(variant)
+    assert not found - expected, "files that the template's tree does not give these answers"
     assert not expected - found, "files that are missing"
+
+
+def test_the_files_of_the_defaults_are_known(baked: Baked) -> None:
+    assert sorted(names_of(baked({}))) == sorted([*FEWEST.split(), *DEFAULTS.split()])
+
+
+def test_the_fewest_files_are_known(baked: Baked) -> None:
+    none = {prompt: "none" for prompt, answers in CHOICES.items() if "none" in answers}
+    assert sorted(names_of(baked(none))) == sorted(FEWEST.split())
+
+
+def test_the_database_and_the_example_are_files_of_their_own(baked: Baked) -> None:
+    every = names_of(baked({}))
+    without = names_of(baked({"example": "none"}))
+    assert without <= every
+    assert all("flights" in name for name in every - without)
+    without = names_of(baked({"upsert": "none", "checkpoint": "none"}))
+    assert without <= every
+    assert {"package/flows/flights/tables.py", "durable/tables.py", "durable/rows.py"} <= every - without
 
 
 @each_variant
@@ -179,6 +202,8 @@ def test_no_jinja_is_left(baked: Baked, variant: Answers) -> None:
             kept = re.sub(r"\$\{\{.*?\}\}", "", text)
         elif name in {"prefect.yaml", "work-pool.json"}:
             kept = re.sub(r"\{\{.*?\}\}", "", text)
+        elif "/durable/skeletons/" in name and name.endswith(".jinja"):
+            kept = re.sub(r"\{\{ (name|module|package) \}\}|\{%-? (if database|else|endif) -?%\}", "", text)
         left = re.findall(r"\{\{.*|\{%.*|cookiecutter\.(?!json\b)\w.*", kept)
         assert left == [], name
 
@@ -193,8 +218,11 @@ def test_text_is_tidy(baked: Baked, variant: Answers) -> None:
         assert not text.endswith("\n\n"), f"{name} ends in a blank line"
         trailing = [number for number, line in enumerate(text.split("\n"), 1) if line != line.rstrip()]
         assert trailing == [], f"{name} has blanks at the end of these lines"
-        blank_lines = 3 if name.endswith((".py", ".py.mako")) else 2
-        assert "\n" * (blank_lines + 1) not in text, f"{name} has {blank_lines} blank lines together"
+        blank_lines = 3 if name.endswith((".py", ".py.mako", ".py.jinja")) else 2
+        prose = (
+            re.sub(r"^```python\n.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE) if name[-3:] == ".md" else text
+        )
+        assert "\n" * (blank_lines + 1) not in prose, f"{name} has {blank_lines} blank lines together"
 
 
 @each_variant
@@ -229,13 +257,6 @@ def test_no_package_index_is_configured(baked: Baked, variant: Answers) -> None:
     words = r"index[-_]url|\[\[(tool\.uv\.)?index|find[-_]links|UV_(DEFAULT_)?INDEX|/simple\b|trusted[-_]host"
     for name, text in texts_of(baked(variant)):
         assert re.findall(words, text, re.IGNORECASE) == [], name
-
-
-def test_the_table_has_no_answer_that_the_template_lacks() -> None:
-    for prompt, answer in ADDED:
-        assert answer in CHOICES[prompt]
-    for prompt in UNLESS_NONE:
-        assert "none" in CHOICES[prompt]
 
 
 # The template itself
@@ -333,7 +354,8 @@ def test_images_take_all_that_the_project_needs_and_no_secret(baked: Baked) -> N
         first, *kept = [line for line in file.read_text().splitlines() if not line.startswith("#")]
         assert first == "*", "what is not named stays out"
         names = {line.removeprefix("!") for line in kept if line.startswith("!")}
-        assert names <= {"uv.lock", *(path.name for path in file.parent.iterdir())}
+        # Without an example the first flow brings `data`.
+        assert names <= {"uv.lock", "data", *(path.name for path in file.parent.iterdir())}
         wanted = {"LICENSE", "README.md", "data", "pyproject.toml", "src", "uv.lock"}
         if (file.parent / "migrations").exists():
             wanted |= {"alembic.ini", "migrations"}
@@ -371,24 +393,31 @@ def test_the_license_is_the_one_that_was_chosen(baked: Baked, answer: str, phras
 
 
 READ_TWICE = """
-import json, os, sys
-import pydantic_settings
+import importlib, json, os, pkgutil, sys
+import prefect.flow_engine, prefect.task_engine, pydantic_settings, sqlalchemy
+
+def classes(base):
+    return [base, *(more for each in base.__subclasses__() for more in classes(each))]
 
 for source, lines in json.load(sys.stdin):
     if not os.fork():
         sys.path.insert(0, source)
-        from durable_flights.settings import Settings
+        from durable_flights import durable
+        from durable_flights.durable import discovery, settings
 
-        print(Settings())
+        for module in pkgutil.iter_modules(durable.__path__):
+            importlib.import_module(f"durable_flights.durable.{module.name}")
+        discovery.flows()
+        print(*(each() for each in classes(settings.ProjectSettings)))
         os.environ.update(lines)
-        print(Settings())
-        print(*Settings.model_fields, flush=True)
+        print(*(each() for each in classes(settings.ProjectSettings)))
+        print(*settings.ProjectSettings.names, flush=True)
         os._exit(0)
     assert os.wait()[1] == 0, source
 """
 
 
-def test_the_example_of_settings_shows_each_default(baked: Baked) -> None:
+def test_the_example_of_settings_shows_each_default(baked: Baked, tmp_path: Path) -> None:
     """As the settings themselves read it: with each line as a variable, they are those without any."""
     projects: dict[str, tuple[str, dict[str, str]]] = {}
     for variant in chosen():
@@ -398,12 +427,13 @@ def test_the_example_of_settings_shows_each_default(baked: Baked) -> None:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("DURABLE_FLIGHTS_")}
     said = subprocess.run(
         [sys.executable, "-B", "-c", READ_TWICE],
-        env={**plain, "DURABLE_FLIGHTS_ENV_FILE": os.devnull},
+        env={**plain, "DURABLE_FLIGHTS_ENV_FILE": os.devnull, "PREFECT_HOME": str(tmp_path)},
         input=json.dumps(list(projects.values())),
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    assert said.returncode == 0, said.stderr[-4000:]
     found = iter(said.stdout.splitlines())
     for _, lines in projects.values():
         assert next(found) == next(found)
@@ -414,6 +444,7 @@ def test_the_example_of_settings_shows_each_default(baked: Baked) -> None:
     ("target", "command"),
     [
         ("run", "durable_flights run"),
+        ("flow", 'durable_flights flow "x"'),
         ("resume", "durable_flights resume"),
         ("status", "durable_flights status"),
         ("reset", 'durable_flights reset "x"'),
@@ -429,7 +460,7 @@ def test_a_target_of_make_does_what_it_is_called(
         if target == "reset" and variant["checkpoint"] == "none":
             continue
         shown = subprocess.run(
-            ["make", "--no-print-directory", "--dry-run", "--old-file=.venv/.ready", target, "JOB=x"],
+            ["make", "--no-print-directory", "--dry-run", "--old-file=.venv/.ready", target, "JOB=x", "NAME=x"],
             cwd=baked(variant),
             env=environment,
             capture_output=True,
@@ -494,6 +525,7 @@ def test_continuous_integration_runs_the_projects_commands(baked: Baked, ci: str
         "3.11": ["3.11", "3.12", "3.13", "3.14"],
         "3.12": ["3.12", "3.13", "3.14"],
         "3.13": ["3.13", "3.14"],
+        "3.14": ["3.14"],
     }.items():
         project = baked({"ci": ci, "python_version": version})
         if ci == "github":
@@ -504,9 +536,10 @@ def test_continuous_integration_runs_the_projects_commands(baked: Baked, ci: str
             )
         else:
             job = yaml.safe_load((project / ".gitlab-ci.yml").read_text())["check"]
-            matrix, script = job["parallel"]["matrix"][0]["PYTHON"], job["script"]
+            matrix, script = job["parallel"]["matrix"][0]["PYTHON_VERSION"], job["script"]
+            assert job["image"] == "python:$PYTHON_VERSION-bookworm"
         assert matrix == pythons
-        assert script == ["make lint", "make test"]
+        assert script == ["make lint", "make test-all"]
 
 
 def test_actions_are_pinned_by_commit(baked: Callable[[Answers], Path]) -> None:

@@ -16,7 +16,7 @@ from variants import Answers
 
 Baked = Callable[[Answers], Path]
 
-COLUMNS = ["chunk", "outcome", "read", "rejected", "inserted", "updated", "unchanged", "repeated"]
+COLUMNS = ["chunk", "outcome", "read", "rejected", "inserted", "updated", "unchanged", "duplicates"]
 
 
 def in_a_terminal(command: list[str], environment: dict[str, str]) -> str:
@@ -44,15 +44,15 @@ def test_terminal_has_a_bar_and_make_ui_has_the_runs_so_far(baked: Baked, tmp_pa
     assert bar
     assert re.fullmatch(r"flights ━+ 31/31 [\d.]+/s 0:00:\d\d", last)
     assert lines[-3:] == [
-        "flights: 31 chunks, 0 found done, 31 done now",
-        "2001 read, 0 rejected, 2001 inserted, 0 updated, 0 unchanged, 0 repeated",
+        "load-flights/flights: 31 chunks, 0 skipped, 31 done",
+        "2001 read, 0 rejected, 2001 inserted, 0 updated, 0 unchanged, 0 duplicates",
         "`make ui` shows this run",
     ]
     with place.ui() as url:
         (run,) = ask(url, "flow_runs")
-        assert (run["state_name"], run["parameters"]["job"]) == ("Completed", "flights")
+        assert (run["state_name"], run["name"]) == ("Completed", "flights")
         artifacts = {artifact["key"]: artifact["flow_run_id"] for artifact in ask(url, "artifacts")}
-        assert artifacts == dict.fromkeys(["progress", "load"], run["id"])
+        assert artifacts == dict.fromkeys(["load-flights-progress", "load-flights-chunks"], run["id"])
 
 
 def test_port_that_is_taken_is_said_in_one_line(baked: Baked, tmp_path: Path) -> None:
@@ -72,16 +72,16 @@ def test_port_that_is_taken_is_said_in_one_line(baked: Baked, tmp_path: Path) ->
 @pytest.mark.skipif(not screens.chromium(), reason="there is no Chromium here; on Debian: apt-get install chromium")
 def test_pages_of_a_resumed_run_say_what_it_did(baked: Baked, tmp_path: Path) -> None:
     place = Place.of(baked({}), tmp_path)
-    rejects = tmp_path / "var" / "rejects" / "january.csv"
+    rejects = tmp_path / "var" / "rejects" / "load-flights" / "january.csv"
     with place.ui() as url:
         run = screens.resumed_run(place, url, tmp_path)
         assert 0 < run.seen < 100, "the progress moves while the run is at work"
         begin, found, counts, *rest = run.output.splitlines()
-        assert begin.startswith("Resuming flow run ")
-        assert found == "january: 17 chunks, 12 found done, 5 done now"
-        assert re.fullmatch(r"\d+ read, \d rejected, \d+ inserted, 0 updated, 0 unchanged, 0 repeated", counts)
+        assert begin == "Resuming flow run january of load-flights."
+        assert found == "load-flights/january: 17 chunks, 12 skipped, 5 done"
+        assert re.fullmatch(r"\d+ read, \d rejected, \d+ inserted, 0 updated, 0 unchanged, 0 duplicates", counts)
         assert rest == [
-            f"2 bad records set aside, with line and reason: {rejects}",
+            f"2 rejected records, with line and reason: {rejects}",
             "correct the source and run again: only what has changed is loaded",
             f"this run: {url}/runs/flow-run/{run.flow_run_id}",
         ]
@@ -91,16 +91,18 @@ def test_pages_of_a_resumed_run_say_what_it_did(baked: Baked, tmp_path: Path) ->
             if name == "load":
                 cells = page.get_by_role("table").inner_text().split()
                 assert cells[:8] == COLUMNS
-                assert (cells.count("now"), cells.count("found")) == (5, 4), "ten rows, of which the first is the sums"
+                assert (cells.count("done"), cells.count("skipped")) == (5, 4), (
+                    "ten rows, of which the first is the sums"
+                )
             if name == "resumed":
-                page.locator("p", has_text="Attempt 2 of this run of january").wait_for()
+                page.locator("p", has_text="Attempt 2 of this run of load-flights/january").wait_for()
                 page.locator("code", has_text=str(rejects)).wait_for()
-                page.get_by_role("link", name="The loads of all runs").click()
-                page.get_by_text("Created load").first.wait_for()
-                assert page.url == f"{url}/artifacts/key/load"
+                page.get_by_role("link", name="The tables of all runs").click()
+                page.get_by_text("Created load-flights-chunks").first.wait_for()
+                assert page.url == f"{url}/artifacts/key/load-flights-chunks"
                 page.goto(run.page)
-                page.get_by_text("load_chunk").first.wait_for()
+                page.get_by_text(screens.DAY).first.wait_for()
         assert "Completed" in seen["run"]
         assert "january: 12 of 17 were done before" in seen["artifacts"]
-        assert {"progress", "load", "resumed"} <= set(seen["artifacts"].split())
+        assert {screens.PROGRESS, "load-flights-chunks", "load-flights-resumed"} <= set(seen["artifacts"].split())
         assert str(rejects) in seen["load"]

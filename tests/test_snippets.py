@@ -2,17 +2,15 @@
 is there.
 """
 
+import asyncio
 import json
 import re
 import sqlite3
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,47 +42,15 @@ def raised(work: Callable[[], object]) -> str:
     raise AssertionError("nothing was raised")
 
 
-@pytest.fixture(scope="module")
-def prefect(api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """Prefect on the tests' server, and the names that the snippets take from it."""
-    # Imported late: Prefect reads its settings from the home that `conftest.home` makes.
-    from prefect import flow, task
-    from prefect.events.worker import EventsWorker
-    from prefect.filesystems import LocalFileSystem
-    from prefect.logging.handlers import APILogWorker
-    from prefect.results import ResultStore
-    from prefect.settings import (
-        PREFECT_API_URL,
-        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-        PREFECT_LOCAL_STORAGE_PATH,
-        PREFECT_LOGGING_LEVEL,
-        temporary_settings,
-    )
-
-    settings = {
-        PREFECT_API_URL: api,
-        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
-        PREFECT_LOCAL_STORAGE_PATH: tmp_path_factory.mktemp("results"),
-        PREFECT_LOGGING_LEVEL: "CRITICAL",
-    }
-    with temporary_settings(settings):
-        yield {"flow": flow, "task": task, "LocalFileSystem": LocalFileSystem, "ResultStore": ResultStore}
-        APILogWorker.drain_all(timeout=10)
-        EventsWorker.drain_all(timeout=10)
-
-
 @pytest.fixture
-def names(prefect: dict[str, Any]) -> dict[str, Any]:
+def names(prefect_here: None) -> dict[str, Any]:
     """What a snippet finds, which also is where it leaves its functions."""
-    return {**prefect, "calls": [], "partial": partial, "json": json}
+    from prefect import flow, task
+    from prefect.filesystems import LocalFileSystem
+    from prefect.results import ResultStore
 
-
-@pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch, prefect: object) -> list[float]:
-    """The seconds that Prefect would have slept before retries."""
-    seconds: list[float] = []
-    monkeypatch.setattr("prefect.task_engine.time", SimpleNamespace(**vars(time) | {"sleep": seconds.append}))
-    return seconds
+    known = {"flow": flow, "task": task, "LocalFileSystem": LocalFileSystem, "ResultStore": ResultStore}
+    return {**known, "calls": [], "json": json}
 
 
 def run(names: dict[str, Any], work: Callable[[], object]) -> Any:
@@ -215,9 +181,14 @@ def test_retries_on_every_error_come_at_once_and_for_bad_data(names: dict[str, A
     assert max(slept) <= 10, "no jitter"
 
 
-def test_partial_is_never_asked(names: dict[str, Any]) -> None:
-    exec(snippet("A partial as condition"), names)
-    run(names, lambda: names["load"]("2013-01-01", return_state=True) and None)
+def test_condition_that_asks_for_the_result_never_retries(names: dict[str, Any]) -> None:
+    exec(snippet("A condition that asks for the result"), names)
+
+    async def work() -> None:
+        await names["load"]("2013-01-01", return_state=True)
+
+    with pytest.warns(RuntimeWarning, match="never awaited"):
+        asyncio.run(names["flow"](work)())
     assert names["calls"] == ["2013-01-01"]
 
 
@@ -253,7 +224,7 @@ def test_what_a_project_has_instead_is_in_its_file(heading: str, baked: Callable
     last, lines = SECTIONS[heading][-1]
     assert last == "python"
     # The file that is named last before the line is the one that it is of.
-    file = re.findall(r"`(\w+\.py)`", body.split(lines)[0])[-1]
+    file = re.findall(r"`([\w/]+\.py)`", body.split(lines)[0])[-1]
     assert lines in (package / file).read_text(encoding="utf-8")
 
 

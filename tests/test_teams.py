@@ -39,12 +39,10 @@ def test_a_task_without_the_rules_is_named_with_its_line(
     baked: Callable[[Answers], Path], copy: Callable[[Path], Path], environment: dict[str, str]
 ) -> None:
     project = copy(baked({}))
-    flows = project / "src" / "durable_flights" / "flows.py"
-    code = flows.read_text()
-    line = code.count("\n") + 6
-    flows.write_text(f"{code}\n\nfrom prefect import task\n\n\n@task\ndef fetch() -> None: ...\n")
+    flow = project / "src" / "durable_flights" / "flows" / "prices.py"
+    flow.write_text("from prefect import task\n\n\n@task\ndef fetch() -> None: ...\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_conventions.py"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/durable/test_conventions.py"],
         cwd=project,
         env={**environment, "PYTHONPATH": str(project / "src"), "COLUMNS": "1000"},
         capture_output=True,
@@ -53,6 +51,6 @@ def test_a_task_without_the_rules_is_named_with_its_line(
     )
     assert done.returncode == 1
     assert re.findall(r"AssertionError: (.*)", done.stdout)[0].startswith(
-        f"src/durable_flights/flows.py:{line}: task flows.fetch has no policy of the project for persist_result,"
+        "src/durable_flights/flows/prices.py:4: task flows.prices.fetch has no policy of the project for persist_result"
     )
-    assert 'or add "flows.fetch" to EXEMPT in' in done.stdout
+    assert 'or add "flows.prices.fetch" to EXEMPT' in done.stdout

@@ -40,12 +40,12 @@ def transient(bake: Bake) -> Iterator[ModuleType]:
     project = bake(project_slug="transient-errors", upsert="none", checkpoint="none")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(project / "src")
-        yield importlib.import_module("transient_errors.transient")
+        yield importlib.import_module("transient_errors.durable.transient")
 
 
 @pytest.fixture
 def judged(transient: ModuleType) -> Callable[[BaseException], bool]:
-    return lambda error: transient.is_transient(None, None, SimpleNamespace(data=error))
+    return lambda error: transient.should_retry(None, None, SimpleNamespace(data=error))
 
 
 def raised(work: Callable[[], object]) -> BaseException:

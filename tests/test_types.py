@@ -35,7 +35,7 @@ def test_types_are_right(
     # Neighbours have most answers in common, and so most modules.
     variants = sorted(with_every_three(chosen()), key=lambda variant: [variant[prompt] for prompt in CORE])
     wrong = copy(baked(variants[0]))
-    settings = wrong / "src" / "durable_flights" / "settings.py"
+    settings = wrong / "src" / "durable_flights" / "durable" / "settings.py"
     settings.write_text(settings.read_text() + "\nwrong: int = settings\n")
     faults = checker(tmp_path_factory.mktemp("types"))
     assert "Incompatible types in assignment" in faults(wrong)

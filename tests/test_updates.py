@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,13 +19,23 @@ import pytest
 from conftest import Bake
 from history import RELEASED, git
 from projects import cruft, snapshot
-from variants import CORE, ROOT, Answers, Options, name, typed
+from variants import CORE, PROMPTS, ROOT, Answers, Options, name, typed
 
 Create = Callable[..., Path]
 
 PAGE = (ROOT / "docs" / "updating.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```console\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-"""The commands that it shows, in its order."""
+WITHOUT_ROOMS = "Update a project of version 0.1.0"
+"""The heading of what projects need that were made before there were rooms."""
+
+
+def blocks_of(page: str) -> list[str]:
+    """Return the commands that a page shows, in its order."""
+    return re.findall(r"^```console\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+
+
+BLOCKS = blocks_of(PAGE.partition(f"## {WITHOUT_ROOMS}\n")[0])
+ASIDE, *_ = blocks_of(PAGE.partition(f"## {WITHOUT_ROOMS}\n")[2])
+"""What puts an owner's edits in the template's files aside before the update, and updates."""
 
 TESTS_TIMEOUT = 300.0
 """Seconds for some tests of a project."""
@@ -94,6 +105,12 @@ def conflicts(project: Path) -> list[str]:
     return sorted({*unmerged, *rejected, *marked})
 
 
+def answers_of(project: Path) -> Answers:
+    """Return all answers of a project, those that were a version's defaults included."""
+    linked = json.loads((project / ".cruft.json").read_text(encoding="utf-8"))["context"]["cookiecutter"]
+    return {prompt: linked[prompt] for prompt in PROMPTS}
+
+
 # Projects as they were made
 
 
@@ -103,7 +120,7 @@ def test_an_untouched_project_becomes_what_is_made_now(
 ) -> None:
     project = create(version, answers)
     update(project)
-    assert snapshot(project) == snapshot(bake(**answers))
+    assert snapshot(project) == snapshot(bake(**answers_of(project)))
     linked = json.loads((project / ".cruft.json").read_text(encoding="utf-8"))
     assert linked["commit"] == git(repository, "rev-parse", "HEAD").strip()
     assert answers.items() <= linked["context"]["cookiecutter"].items()
@@ -119,7 +136,7 @@ def test_an_answer_with_braces_is_written_as_jinja_before_an_update(create: Crea
     linked.write_text(json.dumps(state), encoding="utf-8")
     commit(project)
     update(project)
-    assert snapshot(project) == snapshot(bake(**answers))
+    assert snapshot(project) == snapshot(bake(**answers_of(project) | answers))
 
 
 # Projects that their owners have changed
@@ -165,44 +182,23 @@ def load_airports(path: Path) -> int:
 OWN_TEST = '''"""The airports."""
 
 from durable_flights.flows import read_airports
-from durable_flights.settings import Settings
-
-
-def test_settings() -> None:
-    assert Settings().airports == "airports.csv"
-    assert Settings().workers == 8
 
 
 def test_airports_are_a_task() -> None:
     assert read_airports.version == "1"
 '''
-OWN_TABLE_TEST = """
-
-def test_airports_are_kept() -> None:
-    create(database())
-    with database().begin() as connection:
-        assert upsert(connection, airports, [{"faa": "JFK", "name": "Kennedy"}]).inserted == 1
-"""
-OWN_TABLE_IMPORTS = """from durable_flights.tables import airports, create
-from durable_flights.upsert import database, upsert
-"""
-MIGRATION = """import sqlalchemy as sa
-from alembic import op
-
-revision = "airports"
-down_revision = None
-
-
-def upgrade() -> None:
-    op.create_table("airports", sa.Column("faa", sa.String(3), primary_key=True), sa.Column("name", sa.String))
-"""
+NEXT_DAY = "2013,2,1,517,515,2,830,819,11,UA,1545,N14228,EWR,IAH,227,1400,5,15,2013-02-01T10:00:00Z\n"
+"""A record that the sample does not have."""
 PACKAGE = "src/durable_flights"
-EDITS: list[tuple[str, Callable[[str], str]]] = [
+INSIDE: list[tuple[str, Callable[[str], str]]] = [
     (f"{PACKAGE}/tables.py", before("\n\ndef create(", TABLE)),
     (f"{PACKAGE}/settings.py", before("\n    @", '    airports: str = "airports.csv"\n    """A file."""\n')),
     (f"{PACKAGE}/settings.py", instead("workers: int = Field(default=2", "workers: int = Field(default=8")),
     (f"{PACKAGE}/flows.py", instead('@durable_task(version="1")', '@durable_task(version="2")')),
     (f"{PACKAGE}/flows.py", at_the_end(FLOW)),
+]  # fmt: skip
+"""Edits in code, which has moved."""
+AROUND: list[tuple[str, Callable[[str], str]]] = [
     ("README.md", instead("Loads flights so that", "Loads our flights so that")),
     ("README.md", after("on this machine, until stopped |\n", "| `make airports` | loads the airports |\n")),
     ("README.md", at_the_end("\n## On call\n\nAsk us.\n")),
@@ -212,43 +208,150 @@ EDITS: list[tuple[str, Callable[[str], str]]] = [
     (".env.example", at_the_end("# The file of airports.\n#DURABLE_FLIGHTS_AIRPORTS=airports.csv\n")),
     (".gitignore", at_the_end("*.xlsx\n")),
 ]  # fmt: skip
+"""Edits in what has stayed where it was."""
+
+# What an owner makes of that in a room of their own.
+ROOM = {
+    f"{PACKAGE}/flows/airports/__init__.py": '"""The airports."""\n',
+    f"{PACKAGE}/flows/airports/settings.py": '''"""The settings of the airports."""
+
+from ...durable import ProjectSettings
 
 
-def edit(project: Path) -> None:
-    """Change a project as owners do: in the files that the template made too, and in files of their own."""
-    for path, change in EDITS:
+class AirportsSettings(ProjectSettings):
+    """Which file is loaded."""
+
+    airports: str = "airports.csv"
+    """A file."""
+
+
+settings = AirportsSettings()
+''',
+    f"{PACKAGE}/flows/airports/tables.py": f'''"""The table of the airports."""
+
+from sqlalchemy import Column, String, Table
+
+from ...durable import metadata
+{TABLE}''',
+    f"{PACKAGE}/flows/airports/flow.py": '''"""Count the airports."""
+
+from pathlib import Path
+
+from ...durable import durable_flow, durable_task
+
+
+@durable_task(version="1")
+def read_airports(path: Path) -> int:
+    """Count the airports of a file."""
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+@durable_flow(name="airports")
+def load_airports(path: Path) -> int:
+    """Load a file of airports."""
+    return read_airports(path)
+''',
+    "tests/flows/test_airports.py": '''"""The airports."""
+
+from durable_flights.durable import database, upsert
+from durable_flights.durable.tables import create
+from durable_flights.flows.airports.flow import read_airports
+from durable_flights.flows.airports.settings import settings
+from durable_flights.flows.airports.tables import airports
+
+
+def test_settings() -> None:
+    assert settings.airports == "airports.csv"
+
+
+def test_airports_are_a_task() -> None:
+    assert read_airports.version == "1"
+
+
+def test_airports_are_kept() -> None:
+    create(database())
+    with database().begin() as connection:
+        assert upsert(connection, airports, [{"faa": "JFK", "name": "Kennedy"}]).inserted == 1
+''',
+    "migrations/versions/airports.py": """import sqlalchemy as sa
+from alembic import op
+
+revision = "airports"
+down_revision = None
+
+
+def upgrade() -> None:
+    op.create_table("airports", sa.Column("faa", sa.String(3), primary_key=True), sa.Column("name", sa.String))
+""",
+}
+
+
+def edit(project: Path) -> dict[str, tuple[Counter[str], Counter[str]]]:
+    """Change a project as its owner does; return which lines that adds, and which it removes, by file."""
+    changed: dict[str, tuple[Counter[str], Counter[str]]] = {}
+    originals: dict[str, str] = {}
+    for path, change in INSIDE + AROUND:
         if (project / path).exists():
             text = (project / path).read_text(encoding="utf-8")
             assert change(text) != text, f"the edit of {path} finds no place"
             (project / path).write_text(change(text), encoding="utf-8")
-    test = OWN_TEST
-    if (project / PACKAGE / "tables.py").exists():
-        test = test.replace("\n\n\ndef", f"\n{OWN_TABLE_IMPORTS}\n\ndef", 1) + OWN_TABLE_TEST
-    (project / "tests" / "test_airports.py").write_text(test, encoding="utf-8")
+            first, now = (Counter(each.splitlines()) for each in (originals.setdefault(path, text), change(text)))
+            changed[path] = now - first, first - now
+    (project / "tests" / "test_airports.py").write_text(OWN_TEST, encoding="utf-8")
+    return changed
+
+
+def put_aside(project: Path, commands: dict[str, str]) -> str:
+    """Type the page's commands for a project without rooms; return the owner's edits as they are put aside."""
+    done = subprocess.run(
+        ["bash", "-e", "-c", ASIDE], cwd=project, env=commands, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return (project.parent / "ours.patch").read_text(encoding="utf-8")
 
 
 @each_project
-def test_an_owners_edits_are_kept(create: Create, bake: Bake, version: str, answers: Answers) -> None:
+def test_an_owners_edits_are_kept(
+    create: Create, bake: Bake, commands: dict[str, str], version: str, answers: Answers
+) -> None:
+    """Those around the code by the update, those in the code in a patch."""
     project = create(version, answers)
-    edit(project)
+    changed = edit(project)
     commit(project)
-    update(project)
+    aside = put_aside(project, commands)
     assert conflicts(project) == []
-    # As if its owner had made the project now.
-    fresh = bake(**answers)
-    edit(fresh)
-    assert snapshot(project) == snapshot(fresh)
+    fresh = snapshot(bake(**answers_of(project)))
+    found = snapshot(project)
+    assert found.keys() - fresh.keys() == {"tests/test_airports.py"}
+    assert fresh.keys() - found.keys() == set()
+    for path, (mode, content) in fresh.items():
+        if path not in changed:
+            assert found[path] == (mode, content), path
+            continue
+        added, removed = changed[path]
+        now, made = (Counter(each.decode().splitlines()) for each in (found[path][1], content))
+        assert now - made == added, path
+        assert made - now == removed, path
+    for path in {path for path, _ in INSIDE} & changed.keys():
+        assert f"/{path}\n" in aside
+        # In the direction from what is the owner's to what is the template's.
+        assert not changed[path][0] - Counter(line[1:] for line in aside.splitlines() if line.startswith("-")), path
 
 
 @each_version
-def test_an_edited_project_passes_its_tests(create: Create, environment: dict[str, str], version: str) -> None:
+def test_an_edited_project_passes_its_tests(
+    create: Create, environment: dict[str, str], commands: dict[str, str], version: str
+) -> None:
     project = create(version, {})
     edit(project)
     commit(project)
-    update(project)
-    (project / "migrations" / "versions" / "airports.py").write_text(MIGRATION)
-    parts = ("airports", "conventions", "flights", "migrations", "settings", "steps", "upsert")
-    tests = [f"tests/test_{part}.py" for part in parts]
+    put_aside(project, commands)
+    (project / "tests/test_airports.py").unlink()
+    for path, text in ROOM.items():
+        (project / path).parent.mkdir(exist_ok=True)
+        (project / path).write_text(text, encoding="utf-8")
+    parts = ("conventions", "migrations", "names", "settings", "upserts")
+    tests = ["tests/flows/test_airports.py", *(f"tests/durable/test_{part}.py" for part in parts)]
     checks = [["ruff", "check", "--no-cache"], ["ruff", "format", "--no-cache", "--check"], ["pytest", "-q", *tests]]
     for check in checks:
         done = subprocess.run(
@@ -262,25 +365,56 @@ def test_an_edited_project_passes_its_tests(create: Create, environment: dict[st
             check=False,
         )
         assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-    assert re.search(r"^\d{2,} passed in", done.stdout, re.MULTILINE)
+    assert re.search(r"^\d{2,} passed", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.slow
+@each_version
+def test_what_is_done_counts_on(
+    create: Create, environment: dict[str, str], commands: dict[str, str], version: str
+) -> None:
+    """Tables and checkpoints of before the update are those of after it, once the file has its new name."""
+    project = create(version, {})
+
+    def run_flow() -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "durable_flights", "run"],
+            cwd=project,
+            env={**environment, "PYTHONPATH": str(project / "src")},
+            capture_output=True,
+            text=True,
+            timeout=TESTS_TIMEOUT,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.splitlines()
+
+    assert "31 chunks" in run_flow()[0]
+    put_aside(project, commands)
+    for file in (project / "var").glob("flights.db*"):
+        file.rename(file.with_name(file.name.replace("flights", "database")))
+    with (project / "data/flights.csv").open("a") as file:
+        file.write(NEXT_DAY)
+    assert run_flow()[0] == "load-flights/flights: 32 chunks, 31 skipped, 1 done"
 
 
 @each_version
 def test_what_the_owner_removed_or_rewrote_is_left_alone(create: Create, version: str) -> None:
     project = create(version, {})
-    removed = ["data/flights.csv", f"{PACKAGE}/flights.py", "tests/test_flights.py", "tests/test_main.py"]
-    own = [f"{PACKAGE}/flows.py", "tests/test_flows.py"]
+    removed = [".github/workflows/ci.yml", "LICENSE"]
+    own = ["prefect.yaml"]
     for path in removed:
         (project / path).unlink()
     for path in own:
-        (project / path).write_text('"""Ours."""\n')
+        (project / path).write_text("# Ours.\n")
     with (project / "pyproject.toml").open("a") as file:
-        file.write(f"\n[tool.cruft]\nskip = {[*own, 'data']}\n")
+        file.write(f"\n[tool.cruft]\nskip = {own}\n")
     commit(project)
     update(project)
-    assert conflicts(project) == []
+    # There are two tables of that name now: the owner's and the template's.
+    assert conflicts(project) in ([], ["pyproject.toml"])
     assert [path for path in removed if (project / path).exists()] == []
-    assert {(project / path).read_text() for path in own} == {'"""Ours."""\n'}
+    assert {(project / path).read_text() for path in own} == {"# Ours.\n"}
     assert "update-check" in (project / "Makefile").read_text()
 
 
@@ -415,7 +549,8 @@ def test_the_pages_commands(
     succeeds(project)  # cruft update
     assert check(project, commands)[0].startswith("up to date")
     assert git(project, "status", "--porcelain") == ""
-    assert snapshot(project) == snapshot(bake())
+    assert snapshot(project) == snapshot(bake(**answers_of(project)))
     succeeds(project)  # another answer
-    assert snapshot(project) == snapshot(bake(result_storage="s3"))
+    assert answers_of(project)["result_storage"] == "s3"
+    assert snapshot(project) == snapshot(bake(**answers_of(project)))
     assert next(blocks, None) is None

@@ -77,8 +77,14 @@ def flows(variant: Answers) -> tuple[object, ...]:
     return variant["checkpoint"], variant["upsert"], variant["cache_key"] == "none"
 
 
+def results_count(variant: Answers) -> bool:
+    """Say whether the stored results of chunks are read."""
+    return variant["upsert"] == "none" or variant["checkpoint"] == "none"
+
+
 # Tests of a file, or those of it whose names begin so; the longest name that fits counts.
 DEPENDS: dict[str, Depends] = {
+    "test_artifacts.py": answers_of(),
     "test_attempts.py": answers_of("retry_policy"),
     "test_cache_keys.py": answers_of("cache_key"),
     "test_caching.py": answers_of("cache_key"),
@@ -87,6 +93,30 @@ DEPENDS: dict[str, Depends] = {
         *marks(variant),
         variant["upsert"] if variant["checkpoint"] == "database" else "",
     ),
+    "test_chunks.py": on_clusters(flows, Sample, "checkpoint"),
+    "test_chunks.py::test_killed": on_clusters(flows, Each, "checkpoint", "upsert"),
+    "test_chunks.py::test_resuming": answers_of(),
+    "test_cli.py": answers_of(),
+    "test_cli.py::test_failed_chunk": on_clusters(
+        lambda variant: (*flows(variant), variant["retry_policy"] == "none"), Each, "checkpoint"
+    ),
+    "test_cli.py::test_job_that_is_not_known": answers_of("checkpoint"),
+    "test_cli.py::test_nothing_to_resume": answers_of("result_storage"),
+    "test_cli.py::test_run_says": on_clusters(
+        answers_of("result_storage", "cache_key", "upsert", "checkpoint"),
+        Each,
+        "result_storage",
+        "cache_key",
+        "upsert",
+        "checkpoint",
+    ),
+    "test_cli.py::test_run_with_nothing_left": on_clusters(
+        lambda variant: (*flows(variant), variant["checkpoint"] == "storage" and variant["result_storage"]),
+        Each,
+        "checkpoint",
+    ),
+    "test_cli.py::test_setup": answers_of("result_storage", "upsert", "checkpoint"),
+    "test_cli.py::test_status": lambda variant: (*marks(variant), variant["upsert"] == "none"),
     "test_clusters.py": lambda variant: (
         Sample((variant["task_runner"], ALL and variant["upsert"] == "none"))
         if variant["task_runner"] != "threads"
@@ -97,7 +127,7 @@ DEPENDS: dict[str, Depends] = {
         variant["retry_policy"],
         variant["result_storage"] == "local",
         variant["upsert"] == "none",
-        variant["checkpoint"] == "none",
+        variant["example"],
     ),
     "test_deployment.py": lambda variant: (
         variant["deployment"],
@@ -106,67 +136,47 @@ DEPENDS: dict[str, Depends] = {
         variant["deployment"] != "process" and variant["task_runner"] == "ray",
     ),
     "test_durability.py": lambda variant: (variant["result_storage"], variant["cache_key"] == "none"),
-    "test_effects.py": lambda variant: (variant["checkpoint"] == "none", variant["retry_policy"] == "none"),
-    "test_flights.py": answers_of(),
-    "test_flows.py": on_clusters(flows, Sample, "checkpoint"),
-    "test_flows.py::test_killed": on_clusters(flows, Each, "checkpoint", "upsert"),
-    "test_flows.py::test_resuming": answers_of(),
+    "test_effects.py": lambda variant: (variant["retry_policy"] == "none", variant["cache_key"] == "none"),
+    "test_flights.py": lambda variant: (variant["example"], variant["upsert"]),
+    "test_flows.py": answers_of(),
     "test_full_disk.py": lambda variant: (variant["checkpoint"] == "database" and variant["upsert"],),
     "test_heartbeats.py": answers_of(),
     "test_locks.py": lambda variant: (variant["cache_key"] == "none",),
     "test_lost_connections.py": lambda variant: (variant["checkpoint"] == "database" and variant["upsert"],),
-    "test_main.py": answers_of("result_storage"),
-    "test_main.py::test_failed_chunk": on_clusters(
-        lambda variant: (*flows(variant), variant["retry_policy"] == "none"), Each, "checkpoint"
-    ),
-    "test_main.py::test_job_that_is_not_known": answers_of("checkpoint"),
-    "test_main.py::test_run_says": on_clusters(
-        answers_of("result_storage", "cache_key", "upsert", "checkpoint"),
-        Each,
-        "result_storage",
-        "cache_key",
-        "upsert",
-        "checkpoint",
-    ),
-    "test_main.py::test_setup": answers_of("result_storage", "upsert", "checkpoint"),
-    "test_main.py::test_unusable_source": answers_of(),
-    "test_main.py::test_wrong_arguments": answers_of(),
     "test_marks.py": marks,
     "test_marks.py::test_killed": marks_or_kinds,
-    "test_marks.py::test_two_processes_killed": marks_or_kinds,
+    "test_marks.py::test_processes_killed": marks_or_kinds,
     "test_migrations.py": answers_of("upsert"),
     "test_model.py": lambda variant: (variant["upsert"], *marks(variant)) if variant["upsert"] != "none" else ("none",),
-    "test_notes.py": answers_of(),
+    "test_names.py": answers_of("checkpoint"),
+    "test_origins.py": lambda variant: (variant["cache_key"], variant["task_runner"] == "ray"),
     "test_outages.py": answers_of("result_storage"),
     "test_outages.py::test_run_takes": lambda variant: (variant["result_storage"], variant["cache_key"] == "none"),
-    "test_outages.py::test_store_that": lambda variant: (variant["result_storage"], variant["checkpoint"] == "storage"),
-    "test_prefect_yaml.py": answers_of("deployment"),
+    "test_outages.py::test_run_whose": lambda variant: (
+        variant["result_storage"],
+        variant["checkpoint"] == "storage",
+        results_count(variant),
+    ),
+    "test_prefect_yaml.py": answers_of("deployment", "example"),
     "test_progress.py": answers_of(),
-    "test_results.py": lambda variant: (variant["result_storage"], variant["upsert"] == "none"),
+    "test_results.py": lambda variant: (variant["result_storage"], results_count(variant)),
     "test_retries.py": answers_of("retry_policy"),
     "test_rows.py": answers_of("upsert"),
     "test_runners.py": answers_of("task_runner"),
-    "test_settings.py": lambda variant: (
-        variant["result_storage"],
-        variant["retry_policy"],
-        variant["cache_key"] == "none",
-        variant["upsert"] == "none",
-        variant["task_runner"] != "threads"
-        and (variant["result_storage"] == "local" or variant["upsert"] == "sqlite" or variant["checkpoint"] == "file"),
-    ),
-    "test_steps.py": answers_of("checkpoint"),
+    "test_server.py": answers_of(),
+    "test_settings.py": answers_of("result_storage", "upsert"),
     "test_store.py": answers_of("result_storage"),
     "test_transient.py": answers_of("retry_policy"),
-    "test_upsert.py": answers_of("upsert"),
+    "test_upserts.py": answers_of("upsert"),
     "test_writers.py": answers_of("upsert"),
 }
 SLOW = {
+    "test_chunks.py::test_killed",
+    "test_cli.py::test_failed_chunk",
+    "test_cli.py::test_setup",
     "test_deployment.py",
-    "test_flows.py::test_killed",
-    "test_main.py::test_failed_chunk",
-    "test_main.py::test_setup",
     "test_outages.py::test_run_takes",
-    "test_outages.py::test_store_that",
+    "test_outages.py::test_run_whose",
 }
 """Those that take long: `make test` runs them at least once with each answer, `make test-all` with each combination."""
 
@@ -256,7 +266,7 @@ def postgres(baked: Callable[[Answers], Path], environment: dict[str, str]) -> I
         Path(folder).chmod(0o755)
         ours = {"PYTHONPATH": str(project / "src"), "DURABLE_FLIGHTS_HOME": folder}
         # It ends with its input, and so with this process.
-        command = [sys.executable, "tests/sink.py", "sh", "-c", "echo $DURABLE_FLIGHTS_DATABASE_URL; read _"]
+        command = [sys.executable, "-m", "tests.support.sink", "sh", "-c", "echo $DURABLE_FLIGHTS_DATABASE_URL; read _"]
         with subprocess.Popen(
             command, cwd=project, env={**environment, **ours}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as process:
@@ -284,15 +294,15 @@ def own(project: Path) -> dict[str, dict[str, str]]:
     """Return the tests of a project by their names in the table, each with its text: a file, or functions of one."""
     found: dict[str, dict[str, str]] = {known: {} for known in DEPENDS}
     for file in sorted((project / "tests").rglob("test_*.py")):
+        path = file.relative_to(project).as_posix()
         text = file.read_text(encoding="utf-8")
         if not any(known.startswith(f"{file.name}::") for known in DEPENDS):
-            found[file.name][file.name] = text
+            found[file.name][path] = text
             continue
         for node in ast.parse(text).body:
             assert not isinstance(node, ast.ClassDef | ast.AsyncFunctionDef), f"{file.name}: a test that is not found"
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                test = f"{file.name}::{node.name}"
-                found[key(test)][test] = ast.unparse(node)
+                found[key(f"{file.name}::{node.name}")][f"{path}::{node.name}"] = ast.unparse(node)
     return found
 
 
@@ -311,7 +321,7 @@ def test_a_variant_passes_its_own_tests(
     record_property("command", command(variant))
     project = copy(baked(variant))
     there = own(project)
-    wanted = [f"tests/{test}" for name in tests for test in there[name]]
+    wanted = [test for name in tests for test in there[name]]
     assert wanted, f"there are none of {tests}"
     began = time.monotonic()
     # A fork takes as long to import the plugins of other libraries as for most tests.

@@ -34,6 +34,8 @@ CORE = ("result_storage", "cache_key", "retry_policy", "upsert", "checkpoint")
 
 ALL = os.environ.get("VARIANTS") == "all"
 """Whether the whole proof is asked for, as `make test-all` does."""
+SPREAD = os.environ.get("VARIANTS") == "spread"
+"""Whether a few whole projects are to be tested on other Pythons, as `make test-pythons` does."""
 
 Answers = dict[str, str]
 Together = frozenset[tuple[str, str]]
@@ -74,6 +76,16 @@ class Options:
             if pair in wanted and (variant := self.completed(dict(pair), wanted)):
                 variants.append(variant)
                 wanted -= together_in(variant, 2)
+        return variants
+
+    def spread(self) -> list[Answers]:
+        """Return very few variants, in which every answer occurs at least once; the defaults first."""
+        variants = [{prompt: answers[0] for prompt, answers in self.choices.items()}]
+        wanted = self.together(1) - together_in(variants[0], 1)
+        for one in sorted(wanted, key=sorted):
+            if one in wanted and (variant := self.completed(dict(one), wanted, 1)):
+                variants.append(variant)
+                wanted -= together_in(variant, 1)
         return variants
 
     def covering(self) -> list[Answers]:
@@ -172,6 +184,7 @@ valid = TEMPLATE.valid
 all_variants = TEMPLATE.all_variants
 pairwise = TEMPLATE.pairwise
 covering = TEMPLATE.covering
+spread = TEMPLATE.spread
 
 
 def chosen() -> list[Answers]:

@@ -75,7 +75,7 @@ def kill_half_way() -> bool:
 
 
 def query(text: str) -> list[tuple[object, ...]]:
-    connection = sqlite3.connect(f"file:{PROJECT / 'var' / 'flights.db'}?mode=ro", uri=True)
+    connection = sqlite3.connect(f"file:{PROJECT / 'var' / 'database.db'}?mode=ro", uri=True)
     try:
         return connection.execute(text).fetchall()
     finally:

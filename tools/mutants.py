@@ -22,7 +22,7 @@ from threading import Lock
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "{{cookiecutter.project_slug}}"
-SOURCE = f"{PROJECT}/src/{{{{cookiecutter.package_name}}}}"
+DURABLE = f"{PROJECT}/src/{{{{cookiecutter.package_name}}}}/durable"
 TIMEOUT = 600.0
 """Seconds for the tests of one fault; what hangs is caught too."""
 DEPLOYING = Lock()
@@ -34,7 +34,7 @@ class Fault:
 
     name: str
     file: str
-    """In the project's package, or, beginning with `/`, in the template."""
+    """In `durable`, or, beginning with `/`, in the template."""
     old: str
     new: str
     tests: str
@@ -43,7 +43,7 @@ class Fault:
 
     @property
     def path(self) -> Path:
-        return Path(self.file[1:]) if self.file.startswith("/") else Path(SOURCE) / self.file
+        return Path(self.file[1:]) if self.file.startswith("/") else Path(DURABLE) / self.file
 
 
 POSTGRES = {"upsert": "postgres"}
@@ -56,93 +56,95 @@ PODS = {"deployment": "kubernetes", "result_storage": "s3", "upsert": "postgres"
 
 FAULTS = [
     # Upserts.
-    Fault("sqlite: no IMMEDIATE", "upsert/sqlite.py", 'BEGIN IMMEDIATE")', 'BEGIN")', "test_writers.py test_upsert.py"),
+    Fault(
+        "sqlite: no IMMEDIATE", "upserts/sqlite.py", 'BEGIN IMMEDIATE")', 'BEGIN")', "test_writers.py test_upserts.py"
+    ),
     Fault(
         "sqlite: counts of rows met",
-        "upsert/sqlite.py",
+        "upserts/sqlite.py",
         "UpsertReport(len(rows) - known,",
         "UpsertReport(written,",
         "test_rows.py",
     ),
     Fault(
         "sqlite: columns in the rows' order",
-        "upsert/sqlite.py",
+        "upserts/sqlite.py",
         "columns[place] for place in statement.order",
         "columns[place] for place in range(len(columns))",
         "test_rows.py",
     ),
     Fault(
         "sqlite: no savepoint",
-        "upsert/sqlite.py",
+        "upserts/sqlite.py",
         "with connection.begin_nested():",
         "if True:",
-        "test_rows.py test_upsert.py",
+        "test_rows.py test_upserts.py",
     ),
     Fault(
         "postgres: no lock for many batches",
-        "upsert/postgres.py",
+        "upserts/postgres.py",
         "SHARE ROW EXCLUSIVE",
         "ACCESS SHARE",
-        "test_writers.py test_upsert.py",
+        "test_writers.py test_upserts.py",
         POSTGRES,
     ),
     Fault(
         "postgres: rows in their own order",
-        "upsert/postgres.py",
+        "upserts/postgres.py",
         "check=_unfit, size=BATCH)",
         "check=_unfit, size=BATCH, ordered=False)",
-        "test_writers.py test_upsert.py",
+        "test_writers.py test_upserts.py",
         POSTGRES,
     ),
     Fault(
         "duckdb: what was written stays",
-        "upsert/duckdb.py",
+        "upserts/duckdb.py",
         "            transaction.rollback()",
         "            pass",
-        "test_upsert.py test_rows.py",
+        "test_upserts.py test_rows.py",
         DUCKDB,
     ),
     Fault(
         "rows: the first of a key wins",
-        "upsert/shared/rows.py",
+        "upserts/shared/rows.py",
         "last = dict(zip(keys, range(len(keys)), strict=True))",
         "last = {name: place for place, name in reversed([*enumerate(keys)])}",
         "test_rows.py",
     ),
     Fault(
         "rows: all are written, changed or not",
-        "upsert/shared/rows.py",
+        "upserts/shared/rows.py",
         "        if self.newer is None:\n            return differs\n",
         "        if self.newer is None:\n            return differs | True\n",
         "test_rows.py",
     ),
     Fault(
         "rows: newer is or equal",
-        "upsert/shared/rows.py",
+        "upserts/shared/rows.py",
         "new[self.newer] > old[self.newer]",
         "new[self.newer] >= old[self.newer]",
         "test_rows.py test_model.py",
     ),
     Fault(
         "rows: NULL in a key",
-        "upsert/shared/rows.py",
+        "upserts/shared/rows.py",
         'raise refuse("a row has no value in its key")',
         "pass",
         "test_rows.py",
     ),
     Fault(
         "rows: naive moments pass",
-        "upsert/shared/rows.py",
+        "upserts/shared/rows.py",
         "if {value.tzinfo is None for value in values} <= {not kind.timezone}:",
         "if True:",
         "test_rows.py",
     ),
     Fault(
         "tables: zones are dropped",
-        "upsert/shared/tables.py",
+        "upserts/shared/tables.py",
         "return value.astimezone(UTC)\n\n    def process_result",
         "return value.replace(tzinfo=UTC)\n\n    def process_result",
-        "test_rows.py test_upsert.py",
+        "test_rows.py test_upserts.py",
     ),
     # Checkpoints.
     Fault(
@@ -174,21 +176,29 @@ FAULTS = [
         "checkpoints/database.py",
         "select(steps.c.step).where(steps.c.job == self.job)",
         "select(steps.c.step)",
-        "test_checkpoints.py test_steps.py test_model.py",
+        "test_checkpoints.py test_names.py test_model.py",
     ),
     Fault(
-        "database: reset keeps the epoch",
+        "database: a reset is none",
         "checkpoints/database.py",
-        "        if known:\n            renew_epoch(database())\n",
+        "                connection.execute(delete(table).where(table.c.job == self.job))\n",
         "",
-        "test_checkpoints.py test_flows.py test_steps.py",
+        "test_checkpoints.py test_model.py",
     ),
     Fault(
         "file: mark first",
         "checkpoints/file.py",
-        "        yield todo\n        if todo:\n            journal.mark(key)",
-        "        if todo:\n            journal.mark(key)\n        yield todo",
+        "        with transaction() as connection:\n            yield connection\n        journal.mark(key)",
+        "        journal.mark(key)\n        with transaction() as connection:\n            yield connection",
         "test_checkpoints.py test_marks.py",
+        FILE,
+    ),
+    Fault(
+        "file: mark before the commit",
+        "checkpoints/file.py",
+        "            yield connection\n        journal.mark(key)",
+        "            yield connection\n            journal.mark(key)",
+        "test_marks.py",
         FILE,
     ),
     Fault(
@@ -220,15 +230,15 @@ FAULTS = [
         "checkpoints/file.py",
         'f"{part(job)}.journal"',
         '"all.journal"',
-        "test_checkpoints.py test_marks.py test_steps.py",
+        "test_checkpoints.py test_marks.py test_names.py",
         FILE,
     ),
     Fault(
-        "storage: mark first",
+        "storage: mark before the commit",
         "checkpoints/storage.py",
-        "        yield todo\n        if todo:\n",
-        "        if todo:\n            marks.write(name, b'{}')\n        yield todo\n        if todo:\n",
-        "test_checkpoints.py test_marks.py",
+        "            yield connection\n        marks.write(name,",
+        "            yield connection\n            marks.write(name,",
+        "test_marks.py",
         STORAGE,
     ),
     Fault(
@@ -236,7 +246,7 @@ FAULTS = [
         "checkpoints/storage.py",
         "key.encode()).decode()\n    return name if",
         "key.lower().encode()).decode()\n    return name if",
-        "test_checkpoints.py test_steps.py test_marks.py",
+        "test_checkpoints.py test_names.py test_marks.py",
         STORAGE,
     ),
     Fault(
@@ -249,14 +259,14 @@ FAULTS = [
     ),
     Fault(
         "effects: the payload is not in the key",
-        "checkpoints/shared/effects.py",
+        "effects.py",
         'f"{json.dumps([job, item])}\\n{text}"',
         'f"{json.dumps([job, item])}"',
         "test_effects.py",
     ),
     Fault(
         "effects: the key is not sent",
-        "checkpoints/shared/effects.py",
+        "effects.py",
         ', headers={"Idempotency-Key": key}',
         "",
         "test_effects.py",
@@ -265,23 +275,37 @@ FAULTS = [
     Fault(
         "keys: no name of the task",
         "cache_keys/shared/identity.py",
-        "[*_place(fn), task.version, source]",
-        "[task.version, source]",
+        "[*_place(fn, origin.places), task.version, origin.source]",
+        "[task.version, origin.source]",
         "test_cache_keys.py test_caching.py",
     ),
     Fault(
         "keys: no version",
         "cache_keys/shared/identity.py",
-        "[*_place(fn), task.version, source]",
-        "[*_place(fn), source]",
+        "[*_place(fn, origin.places), task.version, origin.source]",
+        "[*_place(fn, origin.places), origin.source]",
         "test_cache_keys.py test_caching.py",
     ),
     Fault(
         "keys: variables around are not in them",
         "cache_keys/shared/identity.py",
-        '    key.update(canonical(_around(fn), f"{fn.__qualname__}.__closure__"))\n',
+        '    key.update(canonical(_around(fn, origin.places), f"{fn.__qualname__}.__closure__"))\n',
         "",
         "test_cache_keys.py test_caching.py",
+    ),
+    Fault(
+        "keys: tasks are sent to workers without their origin",
+        "cache_keys/shared/identity.py",
+        "        setattr(task.fn, ORIGIN, LocalOrigin(task, source))\n",
+        "",
+        "test_origins.py",
+    ),
+    Fault(
+        "keys: tasks that have no key are not refused",
+        "cache_keys/shared/identity.py",
+        "        find_origin(task, source)\n",
+        "",
+        "test_origins.py",
     ),
     Fault(
         "keys: the path stands for the file",
@@ -310,7 +334,7 @@ FAULTS = [
     Fault(
         "retries: for every error",
         "retries/shared/attempts.py",
-        '"retry_condition_fn": is_transient',
+        '"retry_condition_fn": should_retry',
         '"retry_condition_fn": None',
         "test_attempts.py test_retries.py",
     ),
@@ -332,34 +356,76 @@ FAULTS = [
     # The flow and what it says.
     Fault(
         "results: pickle",
-        "durable.py",
+        "tasks.py",
         '"result_serializer": "json"',
         '"result_serializer": "pickle"',
         "test_durability.py test_conventions.py",
     ),
     Fault(
         "results: not stored",
-        "durable.py",
+        "tasks.py",
         '"persist_result": True',
         '"persist_result": False',
         "test_durability.py test_conventions.py test_results.py",
     ),
     Fault(
-        "flow: lost results are no failure",
-        "flows.py",
+        "chunks: lost results are no failure",
+        "chunks.py",
         "    if lost:\n",
         "    if False:\n",
-        "test_results.py test_main.py test_flows.py",
+        "test_results.py test_chunks.py",
+        {"checkpoint": "none"},
     ),
     Fault(
-        "flow: failed chunks are no failure",
-        "flows.py",
+        "chunks: failed chunks are no failure",
+        "chunks.py",
         "    if failures:\n",
         "    if False:\n",
-        "test_main.py test_flows.py",
+        "test_cli.py test_chunks.py",
     ),
-    Fault("flow: rejects are forgotten", "flows.py", "    set_aside(job, chunk, rejects)\n", "", "test_flows.py"),
-    Fault("flow: stored results overrule the checkpoint", "flows.py", ", refresh_cache=True", "", "test_flows.py"),
+    Fault(
+        "chunks: stored results overrule the checkpoint",
+        "chunks.py",
+        "persist_result=False, cache_policy=NO_CACHE)",
+        "result_storage=results.storage())",
+        "test_chunks.py test_checkpoints.py",
+    ),
+    Fault(
+        "chunks: results of a database that is gone count",
+        "steps.py",
+        'f"{job}@{epoch[:8]}" if checkpoints.OUTSIDE and epoch else job',
+        "job",
+        "test_chunks.py",
+        FILE,
+    ),
+    Fault(
+        "steps: flows share what is done",
+        "steps.py",
+        'return f"{flow}/{job}"',
+        "return job",
+        "test_chunks.py test_cli.py",
+    ),
+    Fault(
+        "steps: rejects are forgotten",
+        "steps.py",
+        "        rejects.set_aside(self.job, self.key, self.label, bad)\n",
+        "        pass\n",
+        "test_chunks.py",
+    ),
+    Fault(
+        "flows: no run is marked as alive",
+        "flows.py",
+        "        with alive(flow_run.id, name):\n            yield\n",
+        "        yield\n",
+        "test_chunks.py",
+    ),
+    Fault(
+        "discovery: flows of one name hide each other",
+        "discovery.py",
+        "if found.setdefault(value.name, value) is not value:",
+        "if found.setdefault(value.name, value) is None:",
+        "test_cli.py",
+    ),
     Fault(
         "progress: never moves", "progress.py", "            done += 1\n", "            done += 0\n", "test_progress.py"
     ),
@@ -368,10 +434,23 @@ FAULTS = [
         "runs.py",
         "            with _lock(marker):\n                found",
         "            if True:\n                found",
-        "test_main.py test_flows.py",
+        "test_cli.py test_chunks.py",
     ),
     # Hooks, and the common files.
-    Fault("hook: shared files for none", "/hooks/post_gen_project.py", "if chosen else ()", "", "/tests/test_hooks.py"),
+    Fault(
+        "hook: shared files for none",
+        "/hooks/post_gen_project.py",
+        'answer in (answers or {answer} - {"none"})',
+        "answer in (answers or {answer})",
+        "/tests/test_hooks.py",
+    ),
+    Fault(
+        "hook: the example stays",
+        "/hooks/post_gen_project.py",
+        '    "example": ["example"],\n',
+        "",
+        "/tests/test_hooks.py",
+    ),
     Fault(
         "hook: a file that nobody needs stays",
         "/hooks/post_gen_project.py",
@@ -409,19 +488,26 @@ FAULTS = [
     ),
     Fault(
         "settings: a secret in plain text",
-        "settings.py",
+        "results/s3.py",
         'results_secret_key: SecretStr = SecretStr("")',
         'results_secret_key: str = ""',
         "test_settings.py test_results.py",
         {"result_storage": "s3"},
     ),
+    Fault(
+        "settings: misspelt variables pass",
+        "settings.py",
+        "if name != variable and name not in known and",
+        "if False and",
+        "test_settings.py test_cli.py",
+    ),
     # Clusters and deployments.
     Fault(
         "sqlite: a deleted file is written on to",
-        "upsert/sqlite.py",
+        "upserts/sqlite.py",
         "if record.info[FILE] != _file(engine):",
         "if False:",
-        "test_upsert.py",
+        "test_upserts.py",
     ),
     Fault(
         "clusters: a killed process ends the run",
@@ -433,17 +519,17 @@ FAULTS = [
     ),
     Fault(
         "clusters: other machines are accepted",
-        "settings.py",
-        'if value and host not in ("127.0.0.1", "::1", "localhost"):',
-        'if value == "auto":',
-        "test_settings.py",
+        "runners/shared+dask+ray/clusters.py",
+        "        _refuse_what_is_here(address)\n",
+        "        pass\n",
+        "test_clusters.py",
         RAY,
     ),
     Fault(
         "clusters: bad records may go elsewhere",
-        "flows.py",
-        'if (elsewhere := totals["rejected"] - run_report["rejected"]) > 0:',
-        'if (elsewhere := totals["rejected"] - run_report["rejected"]) > 99:',
+        "chunks.py",
+        'report["totals"].get("rejected", 0) - report["rejected"]) > 0:',
+        'report["totals"].get("rejected", 0) - report["rejected"]) > 99:',
         "test_clusters.py",
         DASK,
     ),
@@ -466,14 +552,14 @@ FAULTS = [
     Fault(
         "kubernetes: bad records are lost with the pod",
         "rejects.py",
-        "        _show(job, chunk, rejects)\n",
-        "",
+        "if not deployments.DISK_LASTS:",
+        "if False:",
         "test_deployment.py",
         PODS,
     ),
     Fault(
         "deployment: heartbeats are not looked for",
-        "deployment.py",
+        "heartbeats.py",
         'after={"prefect.flow-run.heartbeat"}',
         'after={"prefect.flow-run.nothing"}',
         "test_heartbeats.py",
@@ -481,47 +567,61 @@ FAULTS = [
     Fault(
         "resume: crashed runs of deployments stay",
         "resume.py",
-        "            resumed += [_schedule(client, flow_run) for flow_run in _crashed(client)]\n",
+        "            resumed += [resuming.schedule(flow_run) for flow_run in resuming.crashed()]\n",
         "",
-        "test_heartbeats.py test_flows.py",
+        "test_heartbeats.py test_chunks.py",
     ),
     Fault(
         "resume: tasks of deployed runs stay Running",
         "resume.py",
-        '    _end_tasks(client, flow_run, ["PENDING", "RUNNING"])\n',
-        '    if not flow_run.deployment_id:\n        _end_tasks(client, flow_run, ["PENDING", "RUNNING"])\n',
+        '        self._end_tasks(flow_run, ["PENDING", "RUNNING"])\n',
+        '        if not flow_run.deployment_id:\n            self._end_tasks(flow_run, ["PENDING", "RUNNING"])\n',
         "test_heartbeats.py",
     ),
     Fault(
         "resume: tasks that the server reads late stay Running",
         "resume.py",
-        '    _end_tasks(client, flow_run, ["RUNNING"])\n',
+        '        self._end_tasks(flow_run, ["RUNNING"])\n',
         "",
-        "test_flows.py",
+        "test_chunks.py",
     ),
     Fault(
         "resume: tasks of the new attempt are ended",
         "resume.py",
         "if task_run.flow_run_run_count <= killed.run_count:",
         "if True:",
-        "test_flows.py",
+        "test_chunks.py",
     ),
     Fault(
-        "resume: tasks that had not begun stay", "resume.py", '["PENDING", "RUNNING"]', '["RUNNING"]', "test_flows.py"
+        "resume: tasks that had not begun stay", "resume.py", '["PENDING", "RUNNING"]', '["RUNNING"]', "test_chunks.py"
     ),
     Fault(
         "resume: a run that failed again counts",
         "resume.py",
-        "        print(where(flow_run_id), file=sys.stderr)\n        return False",
-        "        print(where(flow_run_id), file=sys.stderr)\n        return True",
-        "test_flows.py",
+        "            print(where(flow_run_id), file=sys.stderr)\n            return False",
+        "            print(where(flow_run_id), file=sys.stderr)\n            return True",
+        "test_chunks.py",
     ),
     Fault(
         "resume: unknown runs stay",
         "resume.py",
-        "        forget(flow_run_id)\n        return True",
-        "        return True",
-        "test_flows.py",
+        'forgotten.", file=sys.stderr)\n            forget(flow_run_id)\n',
+        'forgotten.", file=sys.stderr)\n',
+        "test_chunks.py",
+    ),
+    Fault(
+        "resume: cancelled runs are resumed",
+        "resume.py",
+        "state.is_cancelled() or state.is_cancelling() or ",
+        "",
+        "test_chunks.py",
+    ),
+    Fault(
+        "resume: any flow takes up a run",
+        "resume.py",
+        "        if name not in self.known:\n",
+        "        name = name if name in self.known else next(iter(self.known))\n        if name not in self.known:\n",
+        "test_chunks.py",
     ),
     # What the template's tests look for in the files of all variants.
     Fault(
@@ -564,7 +664,7 @@ FAULTS = [
         "rejects.py",
         "part.replace(path)",
         "path.write_bytes(part.read_bytes())",
-        "test_flows.py",
+        "test_chunks.py",
     ),
     Fault(
         "clusters: this machine's server for another's",
@@ -641,8 +741,7 @@ def caught(tests: str, answers: dict[str, str], template: Path, folder: Path, en
             return f"no project: {(done.stderr or done.stdout).strip().splitlines()[-1]}"
         (where,) = (folder / "baked").iterdir()
         environment["PYTHONPATH"] = str(where / "src")
-    names = [name.removeprefix("/tests/") for name in tests.split()]
-    names = [f"tests/{name}" for name in names if (where / "tests" / name).exists()]
+    names = [str(path) for name in tests.split() for path in (where / "tests").rglob(name.removeprefix("/tests/"))]
     if not names:
         return ""
     # Two that deploy at a time would find each other's work pool on the one server.

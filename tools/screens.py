@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,20 @@ BAD = ("nonsense", "2013,1,5,x")
 TIMEOUT = 120.0
 """Seconds for whatever is waited for."""
 
+PROGRESS = "load-flights-progress"
+DAY = "2012-12-31"
+"""The label of the first chunk, of two days, which its task run is called after."""
+
 DONE = 12
 """Chunks that are done when a run is killed."""
 SLOW = f"""
 DONE = {DONE}
 import itertools, time
-from durable_flights import flows
 from durable_flights.__main__ import main
+from durable_flights.flows.flights import flow
 
-plain, count = flows.check, itertools.count()
-flows.check = lambda chunk: time.sleep(0.5 if next(count) < DONE else 300) or plain(chunk)
+plain, count = flow.check, itertools.count()
+flow.check = lambda chunk: time.sleep(0.5 if next(count) < DONE else 300) or plain(chunk)
 main()
 """
 """A run that can be watched, and does not come to its end."""
@@ -171,25 +176,35 @@ def resumed_run(place: Place, url: str, folder: Path) -> Resumed:
             stdout=output,
             stderr=output,
         )
-        results = Path(place.environment["DURABLE_FLIGHTS_HOME"]) / "results"
         try:
-            until(lambda: killed.poll() is not None or (moving(url) and len(list(results.glob("*"))) == DONE))
+            until(lambda: killed.poll() is not None or (moving(url) and done(place) == DONE))
         finally:
             killed.kill()
             killed.wait()
     if killed.returncode != -signal.SIGKILL:
         raise RuntimeError(f"the run ended before its progress was seen to move:\n{log.read_text()}")
     (artifact,) = moving(url)
-    done = place.run("resume")
-    if done.returncode:
-        raise RuntimeError(f"the run was not resumed:\n{done.stdout}{done.stderr}")
-    page = done.stdout.rstrip().rsplit(" ", 1)[1]
-    return Resumed(page, artifact["flow_run_id"], float(artifact["data"]), done.stdout)
+    resumed = place.run("resume")
+    if resumed.returncode:
+        raise RuntimeError(f"the run was not resumed:\n{resumed.stdout}{resumed.stderr}")
+    page = resumed.stdout.rstrip().rsplit(" ", 1)[1]
+    return Resumed(page, artifact["flow_run_id"], float(artifact["data"]), resumed.stdout)
+
+
+def done(place: Place) -> int:
+    """Return how many chunks the checkpoint has."""
+    try:
+        with closing(
+            sqlite3.connect(f"file:{place.environment['DURABLE_FLIGHTS_HOME']}/database.db?mode=ro", uri=True)
+        ) as database:
+            return int(database.execute("SELECT count(*) FROM steps").fetchone()[0])
+    except sqlite3.OperationalError:  # it is not there yet, or has no tables
+        return 0
 
 
 def moving(url: str) -> list[dict[str, Any]]:
     """Return the artifacts of progress that has moved, and is not at its end."""
-    found = ask(url, "artifacts", artifacts={"key": {"any_": ["progress"]}})
+    found = ask(url, "artifacts", artifacts={"key": {"any_": [PROGRESS]}})
     return [artifact for artifact in found if 0 < float(artifact["data"]) < 100]
 
 
@@ -219,18 +234,18 @@ def visit(url: str, run: Resumed) -> Iterator[tuple[str, Page]]:
     }
     with browser() as page:
         page.goto(f"{url}/v2/runs/flow-run/{run.flow_run_id}?tab=TaskRuns")
-        page.get_by_text("load_chunk").first.wait_for()
+        page.get_by_text(DAY).first.wait_for()
         yield "run", page
         page.get_by_role("tab", name="Artifacts").click()
         page.get_by_text("were done before").wait_for()
         yield "artifacts", page
-        page.goto(artifacts["load"])
-        page.get_by_role("cell", name="done now").first.wait_for()
-        page.get_by_text("bad records set aside").first.wait_for()
+        page.goto(artifacts["load-flights-chunks"])
+        page.get_by_role("cell", name="done", exact=True).first.wait_for()
+        page.get_by_text("rejected records, with line and reason").first.wait_for()
         yield "load", page
-        page.goto(artifacts["resumed"])
-        page.get_by_role("cell", name="found done, and left alone").wait_for()
-        page.get_by_text("what this run found done").first.wait_for()
+        page.goto(artifacts["load-flights-resumed"])
+        page.get_by_role("cell", name="skipped, for they were done").wait_for()
+        page.get_by_text("what this run has skipped").first.wait_for()
         yield "resumed", page
 
 

@@ -66,7 +66,7 @@ def run(project: Path, name: str, kills: int) -> dict[str, Any]:
     """Torture one project, in a process of its own that has its modules and its tests' ones."""
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(project / "src"), str(project / "tests")]),
+        "PYTHONPATH": os.pathsep.join([str(project / "src"), str(project)]),
         "DURABLE_FLIGHTS_HOME": str(project / "var"),
         "DURABLE_FLIGHTS_ENV_FILE": os.devnull,
         "PREFECT_HOME": str(project / "prefect"),
@@ -85,7 +85,7 @@ def run(project: Path, name: str, kills: int) -> dict[str, Any]:
 @functools.cache
 def rows() -> Any:
     """The table that steps upsert to."""
-    from durable_flights.tables import metadata
+    from durable_flights.durable.tables import metadata
     from sqlalchemy import Column, String, Table
 
     return Table("rows", metadata, Column("id", String(40), primary_key=True), Column("step", String(40)))
@@ -96,7 +96,7 @@ def rows_of(key: str) -> list[dict[str, Any]]:
 
 
 def begun(pid: int | None) -> Path:
-    from durable_flights.settings import settings
+    from durable_flights.durable.settings import settings
 
     return settings.home / f"{pid}.begun"
 
@@ -116,31 +116,32 @@ def labour(job: str, keys: list[str], point: str | None, hit: int) -> None:
 
 
 def do(job: str, keys: list[str], point: str | None, hit: int) -> None:
-    import crash
-    from durable_flights.checkpoints import Checkpoint
-    from durable_flights.upsert import database, upsert
+    from durable_flights.durable.checkpoints import Checkpoint
+    from durable_flights.durable.upserts import upsert
+    from tests.support import crash
 
     checkpoint = Checkpoint(job)
     remaining = checkpoint.remaining(keys)
     in_database = hasattr(crash, "counts")
     at = crash.killer(point, hit, signal.SIGKILL) if in_database else crash.killer(point, hit)
+    if point and not in_database:
+        crash.watch_transactions(at)
     for key in random.Random(os.getpid()).sample(remaining, len(remaining)):
-        with checkpoint.step(key) as todo:
-            if not todo:
+        with checkpoint.step(key) as connection:
+            if connection is None:
                 continue
             if in_database:
-                crash.add(todo, key, 0)
+                crash.add(connection, key, 0)
                 at("half of the effect")
-                upsert(todo, rows(), rows_of(key))
-                crash.add(todo, key, 1)
+                upsert(connection, rows(), rows_of(key))
+                crash.add(connection, key, 1)
+                at("effect before mark")
             else:
                 at("before the effect")
-                with (crash._effects() / f"{key}.count").open("ab") as file:
+                with (crash._counts() / key).open("ab") as file:
                     file.write(b"1")
                 at("half of the effect")
-                with database().begin() as connection:
-                    upsert(connection, rows(), rows_of(key))
-            at("effect before mark")
+                upsert(connection, rows(), rows_of(key))
         at("committed" if in_database else "marked")
 
 
@@ -154,7 +155,7 @@ class Torture:
         self.faults: list[str] = []
         self.processes = multiprocessing.get_context("forkserver")
         # The forks import this file as their main module, and find the project by PYTHONPATH.
-        self.processes.set_forkserver_preload(["crash", "durable_flights.upsert"])
+        self.processes.set_forkserver_preload(["tests.support.crash", "durable_flights.durable.upserts"])
         self.folder = Path("postgres").absolute()
         self.proxy: Any = None
 
@@ -162,7 +163,7 @@ class Torture:
         began = time.monotonic()
         if self.name == "postgres":
             self.serve()
-        from durable_flights.settings import settings
+        from durable_flights.durable.settings import settings
 
         settings.home.mkdir(parents=True, exist_ok=True)
         number = 0
@@ -176,12 +177,11 @@ class Torture:
 
     def serve(self) -> None:
         """Start a server, and lead the workers to it through a proxy, this process without."""
-        import servers
-        import sink
         from sqlalchemy import make_url
+        from tests.support import servers, sink
 
         os.environ |= sink.start(self.folder)
-        import durable_flights.settings  # noqa: F401
+        import durable_flights.durable.settings  # noqa: F401
 
         url = make_url(os.environ[sink.SETTING])
         path = f"{url.query.get('host')}/.s.PGSQL.{url.query.get('port', 5432)}"
@@ -198,8 +198,7 @@ class Torture:
 
     def start(self, job: str, keys: list[str], deadly: bool = True) -> Any:
         """Start a worker, which dies at a named point or, in half of the cases, whenever this process kills it."""
-        import crash
-        import sink
+        from tests.support import crash, sink
 
         sink.release()
         point = self.dice.choice(crash.POINTS) if deadly and self.dice.random() < 0.5 else None
@@ -208,17 +207,20 @@ class Torture:
         return process
 
     def job(self, job: str, keys: list[str]) -> None:
-        import crash
-        import sink
-        from durable_flights.tables import create
-        from durable_flights.upsert import database
+        from durable_flights.durable.tables import create
+        from durable_flights.durable.upserts import database
+        from sqlalchemy import insert
+        from tests.support import crash, sink
 
         rows()
+        create(database())
         if hasattr(crash, "counts"):
-            crash.prepare(keys)
+            with database().begin() as connection:
+                crash.counts.create(connection, checkfirst=True)
+                counts = [{"step": key, "half": half, "n": 0} for key in keys for half in crash.HALVES]
+                connection.execute(insert(crash.counts), counts)
         else:
-            create(database())
-            crash._effects().mkdir(parents=True, exist_ok=True)
+            crash._counts().mkdir(parents=True, exist_ok=True)
         running: dict[Any, float | None] = {self.start(job, keys): None for _ in range(sink.WRITERS)}
         while not any(process.exitcode == 0 for process in running):
             time.sleep(0.003)
@@ -258,7 +260,7 @@ class Torture:
         begun(process.pid).unlink(missing_ok=True)
 
     def break_connections(self) -> None:
-        import sink
+        from tests.support import sink
 
         if self.proxy and self.dice.random() < 0.01:
             self.proxy.bytes_left = self.dice.randrange(1, 3000)
@@ -285,11 +287,10 @@ class Torture:
 
     def state(self, job: str, keys: list[str]) -> tuple[dict[str, list[int]], set[str], dict[str, int]]:
         """How often the effect of each step was done, which are marked, and how many of its rows are there."""
-        import crash
-        import sink
-        from durable_flights.checkpoints import Checkpoint
-        from durable_flights.upsert import database
+        from durable_flights.durable.checkpoints import Checkpoint
+        from durable_flights.durable.upserts import database
         from sqlalchemy import func, select
+        from tests.support import crash, sink
 
         if not sink.is_sound():
             self.faults.append("the database is damaged")

@@ -4,9 +4,6 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 from alembic import op
-
-import {{ cookiecutter.package_name }}.tables
-import {{ cookiecutter.package_name }}.upsert
 ${imports if imports else ""}
 revision: str = ${repr(up_revision)}
 down_revision: str | Sequence[str] | None = ${repr(down_revision)}

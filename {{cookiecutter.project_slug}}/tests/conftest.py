@@ -13,65 +13,42 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-{%- if cookiecutter.result_storage != "local" or cookiecutter.upsert == "postgres" %}
-{% if cookiecutter.upsert == "postgres" %}
-import sink
-{%- endif %}
-{%- if cookiecutter.result_storage != "local" %}
-import store
-{%- endif %}
-from servers import UnavailableError
-{%- endif %}
 
+from tests.support import UnavailableError, cluster, sink, store
+
+PREFIX = "{{ cookiecutter.package_name | upper }}_"
 if "PYTEST_XDIST_WORKER" not in os.environ:
-    for name in [name for name in os.environ if name.startswith("{{ cookiecutter.package_name | upper }}_")]:
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]
     os.environ["TESTS_FOLDER"] = tempfile.mkdtemp(prefix="{{ cookiecutter.project_slug }}-")
-{%- if cookiecutter.result_storage != "local" %}
     try:
         os.environ |= store.start(Path(os.environ["TESTS_FOLDER"], "store"))
     except UnavailableError as error:
         os.environ["NO_STORE"] = str(error)
-{%- endif %}
-{%- if cookiecutter.upsert == "postgres" %}
     try:
-        sink.begin(Path(os.environ["TESTS_FOLDER"], "postgres"))
+        sink.begin(Path(os.environ["TESTS_FOLDER"], "database"))
     except UnavailableError as error:
-        raise pytest.UsageError(f"{error}; set {sink.SERVER} to the URL of a server for tests") from error
-{%- endif %}
+        raise pytest.UsageError(str(error)) from error
 FOLDER = Path(os.environ["TESTS_FOLDER"])
 """For all processes of this test run."""
 os.environ |= {
     # Before the first import of the project and of Prefect, which read their settings then.
-    "{{ cookiecutter.package_name | upper }}_HOME": str(FOLDER / os.environ.get("PYTEST_XDIST_WORKER", "var")),
-    "{{ cookiecutter.package_name | upper }}_ENV_FILE": os.devnull,
+    f"{PREFIX}HOME": str(FOLDER / os.environ.get("PYTEST_XDIST_WORKER", "var")),
+    f"{PREFIX}ENV_FILE": os.devnull,
     "PREFECT_HOME": str(FOLDER / "prefect"),
     "PREFECT_LOGGING_LEVEL": "ERROR",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:",
-{%- if cookiecutter.task_runner == "dask" %}
-    # Its processes are forks too, as those of `processes.py`: so they start in no time.
-    "DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver",
-{%- endif %}
+    **cluster.ENVIRONMENT,
+    **store.own(f"{FOLDER.name.replace('_', '-').lower()}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"),
+    **sink.own(),
 }
-
-{%- if cookiecutter.result_storage != "local" %}
-PLACE = f"{FOLDER.name.replace('_', '-').lower()}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-os.environ |= {
-    "{{ cookiecutter.package_name | upper }}_RESULTS_FOLDER": PLACE,
-    "{{ cookiecutter.package_name | upper }}_RESULTS_BLOCK": PLACE,
-}
-{%- endif %}
-{%- if cookiecutter.upsert == "postgres" %}
-os.environ |= sink.own()
-{%- endif %}
 
 SERVER = """
 import time
 from pathlib import Path
-from {{ cookiecutter.package_name }}.server import server
+from {{ cookiecutter.package_name }}.durable.server import server
 
 folder = Path(%r)
 with server(folder / "server.log") as url:
@@ -81,6 +58,8 @@ with server(folder / "server.log") as url:
 """
 START_TIMEOUT = 180
 """Seconds."""
+ON_CLUSTERS = {"test_chunks.py", "test_cli.py", "test_clusters.py"}
+"""Tests that load much: a cluster takes seconds to start, so they share one."""
 
 parent: subprocess.Popen[bytes] | None = None
 
@@ -94,9 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Kill the server's parent, which is a test too: a temporary server does not outlive it."""
-{%- if cookiecutter.upsert == "postgres" %}
     sink.end()
-{%- endif %}
     if hasattr(config, "workerinput"):
         return
     if parent:
@@ -113,35 +90,32 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests that need the server last, for it takes a while to start."""
     items.sort(key=lambda item: "api" in getattr(item, "fixturenames", ()))
-{%- if cookiecutter.task_runner != "threads" %}
     for item in items:
-        if item.path.name in {"test_clusters.py", "test_flows.py", "test_main.py"} and "api" in item.fixturenames:  # type: ignore[attr-defined]
-            item.fixturenames.append("cluster")  # type: ignore[attr-defined]
-{%- endif %}
+        if item.path.name in ON_CLUSTERS and "api" in item.fixturenames:  # type: ignore[attr-defined]
+            item.fixturenames.append("tasks_run")  # type: ignore[attr-defined]
 
 
 def answers(url: str) -> bool:
     """Whether a Prefect server is there."""
+    from {{ cookiecutter.package_name }}.durable.server import ServerError, check
+
     try:
-        return httpx.get(f"{url}/health", timeout=2).is_success
-    except httpx.HTTPError:
+        check(url)
+    except ServerError:
         return False
+    return True
 
 
 @pytest.fixture(scope="session")
 def api() -> Iterator[str]:
     """The URL of the Prefect server, which child processes find in their environment too."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from {{ cookiecutter.package_name }}.server import drain
-{%- if cookiecutter.result_storage != "local" %}
-
     if reason := os.environ.get("NO_STORE"):
         pytest.skip(reason)
     from prefect.blocks.core import Block
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    from {{ cookiecutter.package_name }}.results import RESULTS, register
-{%- endif %}
+    from {{ cookiecutter.package_name }}.durable import results
+    from {{ cookiecutter.package_name }}.durable.server import drain
 
     deadline = time.monotonic() + START_TIMEOUT
     while "PREFECT_API_URL" not in os.environ:
@@ -152,49 +126,31 @@ def api() -> Iterator[str]:
     url = os.environ["PREFECT_API_URL"]
     # A heartbeat's thread costs each flow run a second at its end.
     with temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-{%- if cookiecutter.result_storage != "local" %}
-        register()
-{%- endif %}
+        if results.NEEDS_SERVER:
+            results.register()
         yield url
-{%- if cookiecutter.result_storage != "local" %}
-        Block.delete(RESULTS)
-{%- endif %}
+        if results.NEEDS_SERVER:
+            Block.delete(str(results.RESULTS))
         drain()
 
 
-{% if cookiecutter.task_runner != "threads" -%}
 @pytest.fixture(scope="session")
-def cluster(api: str) -> Iterator[None]:
-    """A cluster for the tests that load much: it takes seconds to start."""
-    from {{ cookiecutter.package_name }}.runners import task_runner
+def tasks_run(api: str) -> Iterator[None]:
+    """Where the mapped tasks of all tests run: one cluster, if they run on one."""
+    from tests.support import processes  # noqa: F401 - from where the cluster's processes import
 
-    import processes  # noqa: F401 - from where the cluster's processes import
-
-{% if cookiecutter.task_runner == "dask" %}    with task_runner() as runner, runner.client.as_current():
+    with cluster.started():
         yield
-{%- else %}    with task_runner():
-        yield
-{%- endif %}
 
 
-{% endif -%}
 @pytest.fixture(autouse=True)
-def home({% if cookiecutter.result_storage != "local" %}request: pytest.FixtureRequest{% endif %}) -> Iterator[Path]:
+def home(request: pytest.FixtureRequest) -> Iterator[Path]:
     """The folder of everything that a run leaves behind: empty when a test begins."""
-    from {{ cookiecutter.package_name }}.settings import settings
-{%- if cookiecutter.upsert != "none" %}
-
-    import sink
-{%- endif %}
+    from {{ cookiecutter.package_name }}.durable.settings import settings
 
     settings.home.mkdir(parents=True)
     yield settings.home
-{%- if cookiecutter.upsert != "none" %}
     sink.empty()
-{%- endif %}
     shutil.rmtree(settings.home)
-{%- if cookiecutter.result_storage != "local" %}
     if "api" in request.fixturenames and "NO_STORE" not in os.environ:
-        for name in store.names():
-            store.delete(name)
-{%- endif %}
+        store.empty()

@@ -1,1 +1,1 @@
-"""A Prefect project whose runs survive the death of their worker. The README tells what survives what."""
+"""A Prefect project whose runs resume after a crash: `flows` holds your flows, `durable` what makes them durable."""

@@ -1,0 +1,336 @@
+"""A stranger's walk: two flows of one's own in a project without an example, killed, resumed, deployed and removed.
+
+No file of the template's rooms, `durable` and `tests/durable`, is touched anywhere in it.
+"""
+
+import csv
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from conftest import Bake
+from variants import ALL, CHOICES, TEMPLATE, Answers, command, each
+
+TIMEOUT = 300.0
+"""Seconds for anything to happen."""
+PROMPTS = ("upsert", "checkpoint", "result_storage")
+FILES = 40
+SLOW = """
+import time
+from pathlib import Path
+
+_read = read
+
+
+def read(file):
+    with (Path(__file__).parents[4] / "seen").open("a") as seen:
+        seen.write("x")
+    time.sleep(0.3)
+    return _read(file)
+"""
+"""What makes a flow slow, and tells how far it is: its owner's edit, and taken back."""
+ROWS = """
+import json, sys
+from sqlalchemy import select
+from {package}.durable import database, discovery, metadata
+
+discovery.flows()
+table = metadata.tables[sys.argv[1]]
+with database().connect() as connection:
+    print(json.dumps({{row.id: [row.name, str(row.amount)] for row in connection.execute(select(table))}}))
+"""
+
+
+def pairs() -> list[Answers]:
+    """Return variants in which any two answers of the prompts come together that may."""
+    wanted = {
+        frozenset(pair)
+        for prompts in itertools.combinations(PROMPTS, 2)
+        for pair in itertools.product(*([(prompt, answer) for answer in CHOICES[prompt]] for prompt in prompts))
+        if TEMPLATE.valid(dict(pair))
+    }
+    variants = []
+    while wanted:
+        some = (dict(zip(PROMPTS, answers, strict=True)) for answers in itertools.product(*map(CHOICES.get, PROMPTS)))
+        best = max(
+            filter(TEMPLATE.valid, some),
+            key=lambda variant: len({frozenset(two) for two in itertools.combinations(variant.items(), 2)} & wanted),
+        )
+        wanted -= {frozenset(two) for two in itertools.combinations(best.items(), 2)}
+        variants.append({"example": "none", **best})
+    return variants
+
+
+def walked() -> list[Answers]:
+    """Return the variants that are walked: those of `pairs`, or three of them."""
+    few = [
+        {},
+        {"upsert": "postgres", "checkpoint": "storage", "result_storage": "s3"},
+        {"upsert": "none", "checkpoint": "file"},
+    ]
+    return pairs() if ALL else [{"example": "none", **answers} for answers in few]
+
+
+class Walk:
+    """A project on its way."""
+
+    def __init__(self, project: Path, variant: Answers, environment: dict[str, str]) -> None:
+        self.project = project
+        self.variant = variant
+        self.package = next(path.name for path in (project / "src").iterdir())
+        self.environment = {**environment, "PYTHONPATH": str(project / "src")}
+        self.database = variant.get("upsert", "sqlite") != "none"
+
+    def run(self, *arguments: object, code: int = 0) -> str:
+        """Run a program in the project, and return what it says."""
+        done = subprocess.run(
+            list(map(str, arguments)),
+            cwd=self.project,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        again = f"Bake it again with:\n  {command(self.variant)}"
+        assert done.returncode == code, f"{' '.join(map(str, arguments))}\n{done.stdout[-6000:]}\n\n{again}"
+        return done.stdout
+
+    def make(self, *arguments: str, code: int = 0) -> str:
+        """Call one of the project's commands, in the environment that runs these tests."""
+        there = f"BIN={Path(sys.executable).parent}"
+        return self.run("make", "--no-print-directory", "--old-file=.venv/.ready", there, *arguments, code=code)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a program in the project, in a session of its own."""
+        log = (self.project.parent / "log").open("a")
+        options: dict[str, Any] = {"stdout": log, "stderr": log, "text": True, "start_new_session": True}
+        return subprocess.Popen(list(arguments), cwd=self.project, env=self.environment, **options)
+
+    def folder(self, name: str, first: int = 0) -> Path:
+        """Write many files for a flow, with three records each; one record of each file comes again in the next."""
+        folder = self.project.parent / f"{name}-{first}"
+        folder.mkdir()
+        for number in range(first, first + FILES):
+            time_of_change = f"2026-01-01T{number // 60:02}:{number % 60:02}:00Z"
+            lines = [f"{number * 2 + more + 1},{name} {more},{number}.{more}0,{time_of_change}" for more in range(3)]
+            (folder / f"{number:04}.csv").write_text("\n".join(["id,name,amount,updated_at", *lines]) + "\n")
+        return folder
+
+    def rows(self, name: str) -> dict[str, list[str]]:
+        """Return the rows of a table by key."""
+        found: dict[str, list[str]] = json.loads(
+            self.run(sys.executable, "-c", ROWS.format(package=self.package), name).splitlines()[-1]
+        )
+        return found
+
+    def assert_loaded(self, name: str, *folders: Path) -> None:
+        """The table has just what the files have, the newest record of each key, beside the sample's."""
+        if not self.database:
+            return
+        expected: dict[str, list[str]] = {}
+        newest: dict[str, str] = {}
+        for path in (path for folder in (self.project / "data" / name, *folders) for path in folder.glob("*.csv")):
+            with path.open(newline="") as file:
+                for row in csv.DictReader(file):
+                    if row["updated_at"] >= newest.get(row["id"], ""):
+                        newest[row["id"]] = row["updated_at"]
+                        expected[row["id"]] = [row["name"], row["amount"]]
+        assert self.rows(name) == expected
+
+    @contextmanager
+    def slow(self, name: str) -> Iterator[Path]:
+        """Have a flow take long, and yield the file that grows with each chunk that is read."""
+        source = self.project / "src" / self.package / "flows" / name / "source.py"
+        text = source.read_text()
+        seen = self.project / "seen"
+        seen.write_text("")
+        source.write_text(text + SLOW)
+        yield seen
+        source.write_text(text)
+        seen.unlink()
+
+
+def wait(happens: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not happens():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.1)
+
+
+@contextmanager
+def places(project: Path, environment: dict[str, str], variant: Answers) -> Iterator[dict[str, str]]:
+    """Yield an environment with a database and a store, where the project has them on servers."""
+    servers = ["sink"] if variant.get("upsert") == "postgres" else []
+    servers += ["store"] if variant.get("result_storage", "local") != "local" else []
+    if not servers:
+        yield environment
+        return
+    beside = [part for server in servers for part in (sys.executable, "-m", f"tests.support.{server}")]
+    file = project.parent / "environment"
+    hold = ["sh", "-c", 'env -0 > "$1.part" && mv "$1.part" "$1"; read -r _', "sh", str(file)]
+    here = {**environment, "PYTHONPATH": str(project / "src")}
+    with subprocess.Popen([*beside, *hold], cwd=project, env=here, stdin=subprocess.PIPE) as process:
+        wait(lambda: file.exists() or process.poll() is not None)
+        if not file.exists():
+            pytest.skip(f"no server for {' and '.join(servers)} can be had here")
+        pairs = (entry.partition("=") for entry in file.read_text().split("\0") if entry)
+        yield {name: value for name, _, value in pairs}
+        assert process.stdin
+        process.stdin.close()
+
+
+def snapshot(project: Path) -> dict[str, bytes]:
+    """Return the template's part of a project."""
+    (package,) = (project / "src").iterdir()
+    folders = [package / "durable", project / "tests" / "durable", project / "tests" / "support"]
+    files = (path for folder in folders for path in folder.rglob("*") if "__pycache__" not in path.parts)
+    return {str(path.relative_to(project)): path.read_bytes() for path in files if path.is_file()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", each(walked()))
+def test_a_stranger_writes_two_flows_kills_resumes_and_deploys_them(
+    bake: Bake, environment: dict[str, str], api: str, variant: Answers
+) -> None:
+    slug = f"things-{os.getpid()}-{walked().index(variant)}"
+    baked = bake(**variant, project_name="Things", project_slug=slug, package_name="things")
+    # Not in pytest's folder, which is closed to the user that PostgreSQL runs as.
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    project = shutil.copytree(baked, folder / slug)
+    ours = {**environment, "PREFECT_API_URL": api, "PREFECT_HOME": str(folder / "prefect")}
+    before = snapshot(project)
+    with places(project, ours, variant) as given:
+        go(Walk(project, variant, given), api)
+    assert snapshot(project) == before, "a file of the template's rooms was touched"
+    shutil.rmtree(folder)
+
+
+def go(walk: Walk, api: str) -> None:
+    # There is no flow, and that is said.
+    assert "make flow NAME=orders" in walk.make("run", code=2)
+    for name in ("orders", "prices"):
+        assert f"make run FLOW=load-{name}" in walk.make("flow", f"NAME={name}")
+    for name in ("orders", "class", "Orders", "a--b", "", "steps" if walk.database else "orders"):
+        assert walk.make("flow", f"NAME={name}", code=2)
+    walk.make("lint")
+    walk.make("test", "ARGS=tests/flows -n 0 -q -p no:cacheprovider")
+    assert "load-orders, load-prices" in walk.make("run", code=2)
+
+    # Both run; then both are killed in the middle, and resumed by one command, each by its own flow.
+    folders = {}
+    for name in ("orders", "prices"):
+        assert f"load-{name}/{name}: 2 chunks, 0 skipped, 2 done" in walk.make("run", f"FLOW=load-{name}")
+        walk.assert_loaded(name)
+    for name in ("orders", "prices"):
+        folders[name] = walk.folder(name)
+        with walk.slow(name) as seen:
+            run = walk.start(sys.executable, "-m", walk.package, "run", f"load-{name}", "--folder", str(folders[name]))
+            wait(lambda seen=seen, run=run: len(seen.read_text()) > FILES // 4 or run.poll() is not None)
+            os.killpg(run.pid, signal.SIGKILL)
+            assert run.wait() == -signal.SIGKILL, (walk.project.parent / "log").read_text()
+    assert walk.make("status").count("was killed") == 2
+    said = walk.make("resume")
+    for name in ("orders", "prices"):
+        (counts,) = re.findall(rf"load-{name}/{name}: (\d+) chunks, (\d+) skipped, (\d+) done", said)
+        chunks, skipped, done = map(int, counts)
+        assert (chunks, skipped + done) == (FILES, FILES)
+        assert skipped > 0, "what was done before the kill is not done again"
+        walk.assert_loaded(name, folders[name])
+    assert "no run was killed" in walk.make("status")
+
+    add_a_column(walk, folders["prices"])
+    deploy(walk, api, folders)
+
+    # One flow is removed by hand.
+    shutil.rmtree(walk.project / "src" / walk.package / "flows" / "prices")
+    shutil.rmtree(walk.project / "data" / "prices")
+    (walk.project / "tests" / "flows" / "test_prices.py").unlink()
+    yaml = walk.project / "prefect.yaml"
+    text = yaml.read_text()
+    yaml.write_text(text[: text.index("  - name: load-prices")])
+    walk.make("lint")
+    walk.make("test", "ARGS=tests/flows tests/durable/test_conventions.py -n 0 -q -p no:cacheprovider")
+    assert "0 chunks" not in walk.make("run")
+
+
+def add_a_column(walk: Walk, folder: Path) -> None:
+    """Add a column to the table of one flow; the other's stays."""
+    if not walk.database:
+        return
+    flow = walk.project / "src" / walk.package / "flows" / "prices"
+    tables, source = flow / "tables.py", flow / "source.py"
+    tables.write_text(
+        tables.read_text().replace(
+            '    Column("updated_at"', '    Column("note", String(20), server_default="none"),\n    Column("updated_at"'
+        )
+    )
+    if walk.variant.get("upsert") == "duckdb":
+        statement = "ALTER TABLE prices ADD COLUMN note VARCHAR DEFAULT 'none'"
+        script = f"from {walk.package}.durable import database as d; from sqlalchemy import text"
+        walk.run(sys.executable, "-c", f"{script}\nwith d().begin() as c: c.execute(text({statement!r}))")
+    else:
+        known = set((walk.project / "migrations" / "versions").glob("*.py"))
+        walk.make("migration", "M=a note")
+        (script_file,) = set((walk.project / "migrations" / "versions").glob("*.py")) - known
+        assert "note" in script_file.read_text()
+        assert "drop_table" not in script_file.read_text()
+        walk.make("setup")
+    assert source.exists()
+    walk.assert_loaded("prices", folder)
+    walk.assert_loaded("orders", folder.with_name(folder.name.replace("prices", "orders")))
+
+
+def deploy(walk: Walk, api: str, folders: dict[str, Path]) -> None:
+    """Deploy both; a run in a worker is killed, crashed and resumed."""
+    from prefect import get_client
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    walk.make("deploy")
+    more = walk.folder("orders", FILES)
+    with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
+        for name in ("orders", "prices"):
+            assert client.read_deployment_by_name(f"load-{name}/load-{name}").tags == [walk.project.name]
+        deployment = client.read_deployment_by_name("load-orders/load-orders")
+        walk.environment["PREFECT_WORKER_QUERY_SECONDS"] = "1"
+        there = f"BIN={Path(sys.executable).parent}"
+        worker = walk.start("make", "--old-file=.venv/.ready", there, "worker")
+
+        def state(flow_run_id: UUID) -> str | None:
+            return client.read_flow_run(flow_run_id).state_name
+
+        try:
+            with walk.slow("orders") as seen:
+                parameters = {"folder": str(more)}
+                flow_run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+                wait(lambda: len(seen.read_text()) > FILES // 4)
+                place = client.read_flow_run(flow_run.id).infrastructure_pid
+                assert place
+                os.killpg(int(place.rpartition(":")[2]), signal.SIGKILL)
+                wait(lambda: state(flow_run.id) == "Crashed")
+            said = walk.make("resume")
+            assert "is scheduled; a worker will resume it" in said
+            wait(lambda: state(flow_run.id) == "Completed")
+        finally:
+            os.killpg(worker.pid, signal.SIGTERM)
+            worker.wait(60)
+        for name in ("orders", "prices"):
+            client.delete_deployment(client.read_deployment_by_name(f"load-{name}/load-{name}").id)
+        client.delete_work_pool(walk.project.name)
+    walk.assert_loaded("orders", folders["orders"], more)

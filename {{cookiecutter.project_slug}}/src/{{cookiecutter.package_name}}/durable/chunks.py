@@ -1,0 +1,216 @@
+"""A long job in chunks: what is done is skipped, the rest is mapped over the task runner, and nothing ends unsaid."""
+
+from collections.abc import Collection, Iterable, Mapping
+from contextvars import ContextVar
+from typing import Any, Protocol, TypedDict
+
+from prefect import Task, get_client
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import as_completed
+from prefect.runtime import flow_run
+
+from . import checkpoints, rejects, results, upserts
+from .artifacts import chunk_table, resumed_note, summary
+from .cache_keys import ACROSS_RUNS
+from .errors import ChunksFailedError, RejectsElsewhereError, ResultsNotStoredError
+from .progress import progress
+from .runners import final_state
+from .settings import PREFIX, settings
+from .steps import Step, checkpoint, full_name
+from .tasks import stored
+
+Counts = dict[str, int]
+"""What became of the records of a chunk, by name: `{"read": 60, "rejected": 1, "inserted": 59}`."""
+FLOW: ContextVar[str] = ContextVar("FLOW")
+"""The name of the durable flow that runs here."""
+LOOKING: ContextVar[bool] = ContextVar("LOOKING", default=False)
+"""Whether the flow only looks for chunks that are left, without a Prefect server: see `flows.all_done`."""
+
+
+class Chunk(Protocol):
+    """A part of the source: what a task takes, and a step does.
+
+    A chunk that has a method `line(place)` tells by it where in the source a rejected record stands.
+    """
+
+    @property
+    def key(self) -> str:
+        """What the chunk holds, up to 200 characters: a chunk whose content changes has another key."""
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+
+
+class RunReport(TypedDict):
+    """What a run found and did."""
+
+    job: str
+    chunks: int
+    """Chunks of the source."""
+    skipped: int
+    """Those that were done before, or by another process meanwhile."""
+    done: int
+    """Those that this run did."""
+    totals: Counts
+    """The sums of the counts of the chunks that this run did."""
+    rejected: int
+    """Rejected records of the source, set aside by this run or before."""
+    rejects_file: str | None
+
+
+class ChunksLeftError(Exception):
+    """Chunks are left, in a flow that only looks for them."""
+
+
+def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str) -> RunReport:
+    """Have a task do all chunks that are not done, as many at a time as the setting `workers` says.
+
+    Shows progress in the terminal and in Prefect's UI, leaves a table of the chunks there, and collects the rejected
+    records of all of them.
+
+    Args:
+        task: takes a chunk and its `Step`; returns the chunk's counts, or None where another process has done it.
+        chunks: of the source; two with one key are one.
+        job: the name of this work, up to 100 letters, digits, `.`, `_` and `-`. What is done is known by flow, job and
+            key, so a corrected source has only its changed chunks loaded.
+
+    Returns:
+        What the run found and did.
+
+    Raises:
+        ChunksFailedError: some chunks failed; the others are done.
+        ResultsNotStoredError: all chunks are done, but results that a later run relies on could not be stored.
+        RejectsElsewhereError: all chunks are done, but rejected records are on disks of other machines.
+        ValueError: `job` is no name of a job, or a key no key.
+        RuntimeError: no flow of `durable_flow` runs here.
+
+    Example:
+        @durable_flow(name="load-orders")
+        def load_orders(folder: Path = settings.orders_folder) -> RunReport:
+            return run_chunks(load_file, files(folder), job="orders")
+    """
+    try:
+        name = full_name(FLOW.get(), job)
+    except LookupError:
+        raise RuntimeError("run_chunks works in a flow that is made with @durable_flow") from None
+    by_key = {chunk.key: chunk for chunk in chunks}
+    if LOOKING.get():
+        if not checkpoints.REMEMBERS or (checkpoints.IN_STORE and results.NEEDS_SERVER):
+            raise ChunksLeftError
+        upserts.prepare()
+    epoch = upserts.epoch()
+    remembered = checkpoint(name, epoch)
+    _adopt(name, job, epoch)
+    if LOOKING.get():
+        if by_key.keys() - remembered.done():
+            raise ChunksLeftError
+        return _report(name, by_key.values(), [], 0)
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(flow_run.id, name=job)
+    todo = [by_key[key] for key in remembered.remaining(by_key)]
+    reports: dict[str, Counts] = {}
+    failures: dict[str, str] = {}
+    lost = 0
+    with progress(f"{FLOW.get()}-progress", job, len(by_key), len(by_key) - len(todo)) as advance:
+        steps = [Step(name, chunk.key, epoch, chunk.label) for chunk in todo]
+        futures = _configured(task).map(todo, steps)
+        chunk_of = dict(zip(futures, todo, strict=True))
+        for future in as_completed(futures):
+            chunk = chunk_of[future]
+            state = final_state(future)
+            report: Any = state.result(raise_on_failure=False)
+            if state.is_failed() or state.is_crashed():
+                failures[chunk.key] = str(report)
+            else:
+                if _results_count():
+                    if not stored(state):
+                        lost += 1
+                    elif checkpoints.REMEMBERS:
+                        with remembered.step(chunk.key):
+                            pass
+                if report is not None and state.name != "Cached":
+                    reports[chunk.key] = dict(report)
+            advance()
+    run_report = _report(name, by_key.values(), reports.values(), len(failures))
+    _leave_artifacts(by_key, reports, failures, run_report)
+    _raise_for(run_report, failures, lost)
+    return run_report
+
+
+def _results_count() -> bool:
+    """Whether the stored results of chunks are read by a later run, or are all that comes of the chunks."""
+    return not (checkpoints.REMEMBERS and upserts.WRITES)
+
+
+def _configured(task: Task[Any, Any]) -> Task[Any, Any]:
+    # Prefect's own type asks for an attribute that functions do not have.
+    name: Any = _label
+    if _results_count():
+        return task.with_options(task_run_name=name, result_storage=results.storage())
+    # The checkpoint alone says what is done: the database may be an older copy, and the job may have been reset.
+    return task.with_options(task_run_name=name, persist_result=False, cache_policy=NO_CACHE)
+
+
+def _label(parameters: dict[str, Any]) -> str:
+    """Return the name of a task run: the label of its chunk."""
+    return next(value.label for value in parameters.values() if isinstance(value, Step))
+
+
+def _adopt(name: str, job: str, epoch: str) -> None:
+    """Take over what version 0.1 remembered of a job, whose name had no flow in it."""
+    before, now = checkpoint(job, epoch), checkpoint(name, epoch)
+    if (done := before.done()) and not now.done():
+        rejects.adopt(job, name)
+        for key in done:
+            with now.step(key):
+                pass
+        before.reset()
+
+
+def _report(job: str, chunks: Collection[Chunk], reports: Collection[Counts], failures: int) -> RunReport:
+    rejected, rejects_file = rejects.collect(job, chunks)
+    totals: Counts = {}
+    for report in reports:
+        for name, count in report.items():
+            totals[name] = totals.get(name, 0) + count
+    return RunReport(
+        job=job,
+        chunks=len(chunks),
+        skipped=len(chunks) - len(reports) - failures,
+        done=len(reports),
+        totals=totals,
+        rejected=rejected,
+        rejects_file=str(rejects_file) if rejects_file else None,
+    )
+
+
+def _leave_artifacts(
+    chunks: Mapping[str, Chunk], reports: Mapping[str, Counts], failures: Mapping[str, str], report: RunReport
+) -> None:
+    """Leave a table of the chunks in Prefect's UI, and a note on what the run has skipped."""
+    flow = FLOW.get()
+    table = chunk_table({key: chunk.label for key, chunk in chunks.items()}, reports, failures, report["totals"])
+    create_table_artifact(table, key=f"{flow}-chunks", description=summary(report, len(failures)))
+    if note := resumed_note(report, len(failures), flow_run.run_count, f"{flow}-chunks"):
+        create_markdown_artifact(note, key=f"{flow}-resumed", description=f"{report['job']}: what this run has skipped")
+
+
+def _raise_for(report: RunReport, failures: Mapping[str, str], lost: int) -> None:
+    again = "run again for the rest" if checkpoints.REMEMBERS or ACROSS_RUNS else "a new run does all again"
+    if failures:
+        raise ChunksFailedError(
+            f"{len(failures)} of {report['chunks']} chunks failed, the first with: {next(iter(failures.values()))}."
+            f" The others are done; {again}"
+        )
+    if (elsewhere := report["totals"].get("rejected", 0) - report["rejected"]) > 0:
+        raise RejectsElsewhereError(
+            f"{elsewhere} rejected records are on the disks of other machines, in {settings.home / 'rejects'}:"
+            f" let {PREFIX}HOME be a folder that the machines of the cluster share"
+        )
+    if lost:
+        raise ResultsNotStoredError(
+            f"all {report['chunks']} chunks are done, but the results of {lost} could not be stored; Prefect's log says"
+            " why (--verbose shows it), and `make setup` whether the store can be written to now"
+        )

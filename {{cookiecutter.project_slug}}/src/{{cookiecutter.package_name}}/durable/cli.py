@@ -1,0 +1,356 @@
+"""The command line. A user's mistake is one line on standard error, without a traceback.
+
+Exit codes: 0, all is done; 1, the run failed, and a new one does the rest; 2, the input or a setting is wrong, and
+nothing was written; 130, stopped by Ctrl-C. SIGTERM ends a run by that signal (143 in a shell), to be resumed.
+"""
+
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from cyclopts import App, CycloptsError
+
+from .errors import InputError, RunFailedError
+
+# What takes long to import is imported where it is used.
+if TYPE_CHECKING:
+    from prefect import Flow
+
+PACKAGE = __name__.partition(".")[0]
+
+app = App(
+    name=PACKAGE, version_flags=(), help="Run flows that resume after a crash.", suppress_keyboard_interrupt=False
+)
+RUN = App(name="run", help="Run a flow. Run it again after anything: what is done stays done.")
+"""For the help: `_run_app` has the flows."""
+app.command(RUN)
+
+
+@app.command
+def resume(*, verbose: bool = False) -> int:
+    """Resume the flow runs whose process was killed.
+
+    Args:
+        verbose: Show Prefect's own log.
+    """
+    from .server import server, start_early
+
+    # While the rest is imported.
+    start_early()
+    from .results import register
+    from .resume import resume_dead_runs
+    from .runners import look_for_cluster
+
+    _input(look_for_cluster)
+    with server():
+        register()
+        return 0 if resume_dead_runs(_show) else 1
+
+
+@app.command
+def status() -> int:
+    """Show how far each job is, and which runs were killed."""
+    from . import checkpoints, discovery, upserts
+    from .runs import dead
+
+    discovery.flows()
+    upserts.prepare()
+    # What else has a filling of the database in its name is of a database that is gone.
+    suffix = f"@{upserts.epoch()[:8]}"
+    with _store():
+        jobs = checkpoints.status()
+    for name, done, total in jobs:
+        print(f"{name.removesuffix(suffix)}: {done} of {total} chunks done")
+    killed = dead()
+    for flow_run_id, flow in killed:
+        print(f"flow run {flow_run_id} of {flow or 'a flow'} was killed; `make resume` resumes it")
+    if not killed:
+        print("no run was killed")
+    return 0
+
+
+@app.command
+def reset(job: str) -> int:
+    """Forget what is done of a job, so that the next run does it again. What was written stays.
+
+    Args:
+        job: Its flow and name, as `status` shows them: `load-orders/orders`.
+    """
+    from . import discovery, upserts
+    from .steps import checkpoint
+
+    discovery.flows()
+    upserts.prepare()
+    with _store():
+        try:
+            known = checkpoint(job, upserts.epoch()).reset()
+        except ValueError as error:
+            return _complain(error)
+    if not known:
+        print(f"nothing is known of a job {job!r}; `make status` shows those that there are", file=sys.stderr)
+        return 2
+    print(f"{job} is forgotten; the next run does it again")
+    return 0
+
+
+@app.command
+def setup() -> int:
+    """Prepare what flows need: the place for results, and the tables. Idempotent."""
+    from . import discovery, results, server, upserts
+    from .probe import StoreError
+
+    discovery.flows()
+    # So that the first run need not.
+    server.prepare()
+    try:
+        with _server(results.NEEDS_SERVER):
+            print(results.register(replace=True))
+    except StoreError as error:
+        return _complain(error)
+    if ready := upserts.prepare(upgrade=True):
+        print(ready)
+    return 0
+
+
+@app.command
+def prepare_server(*, within: int | None = None) -> int:
+    """Tell the Prefect server what it has to know before `prefect deploy`. Idempotent.
+
+    Args:
+        within: Seconds without a heartbeat after which a run is Crashed; three times the time between two by default.
+    """
+    from . import deployments, results
+    from .heartbeats import watch_heartbeats
+    from .probe import StoreError
+
+    if within is not None and within < 10:
+        raise InputError("--within must be at least 10")
+    try:
+        with _server(True):
+            if results.NEEDS_SERVER:
+                print(results.register(replace=True))
+            deployments.prepare_server()
+            print(f"a run without a heartbeat for {watch_heartbeats(within)} s will be Crashed")
+    except StoreError as error:
+        return _complain(error)
+    return 0
+
+
+@app.command
+def flow(name: str) -> int:
+    """Write a new flow over a folder of files: its table, test, sample and entry in `prefect.yaml`.
+
+    Args:
+        name: What it loads, such as `orders`: lower-case letters and digits, dashes between.
+    """
+    from .scaffold import write_flow
+
+    for line in write_flow(name):
+        print(line)
+    return 0
+
+
+def _run_app() -> App:
+    """Return `run` with a command for each flow of the project; where there is one alone, it is that command too."""
+    from . import discovery
+
+    found = App(name=f"{PACKAGE} run", version_flags=(), help=RUN.help, suppress_keyboard_interrupt=False)
+    known = discovery.flows()
+    for name, each in known.items():
+        found.command(_command(each), name=name)
+    if not known:
+        raise InputError("there is no flow yet; write the first one with: make flow NAME=orders")
+
+    def which() -> int:
+        raise InputError(f"say which flow to run, as in `make run FLOW={next(iter(known))}`: {', '.join(known)}")
+
+    found.default(_command(*known.values()) if len(known) == 1 else which)
+    return found
+
+
+def _command(flow: "Flow[Any, Any]") -> Callable[..., int]:
+    """Return a function with the parameters and the docstring of a flow, and `verbose`."""
+
+    def command(*args: Any, verbose: bool = False, **kwargs: Any) -> int:
+        return _run(flow, inspect.signature(flow.fn).bind(*args, **kwargs).arguments)
+
+    # Without what pydantic asks of a value: Prefect looks at that.
+    hints = get_type_hints(inspect.unwrap(flow.fn))
+    shown = inspect.signature(flow.fn)
+    parameters = [each.replace(annotation=hints.get(each.name, str)) for each in shown.parameters.values()]
+    if "verbose" not in shown.parameters:
+        parameters.append(inspect.Parameter("verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool))
+    command.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters} | {"return": int}
+    command.__doc__ = flow.fn.__doc__
+    command.__name__ = flow.fn.__name__
+    return command
+
+
+def _run(flow: "Flow[Any, Any]", given: Mapping[str, Any]) -> int:
+    from prefect.exceptions import ParameterTypeError
+    from prefect.settings import PREFECT_API_URL
+
+    from .flows import all_done
+    from .probe import StoreError
+    from .runners import look_for_cluster
+    from .server import server, where
+
+    # Absolute, so that the run can be resumed from another folder.
+    absolute = {
+        name: value.expanduser().absolute() if isinstance(value, Path) else value for name, value in given.items()
+    }
+    try:
+        parameters = flow.validate_parameters(absolute)
+    except ParameterTypeError as error:
+        raise InputError(" ".join(str(error).split())) from None
+    _input(look_for_cluster)
+    # Before a server is started and a flow run is made: a wrong input leaves no trace, and a run that has nothing to do
+    # ends at once.
+    report = all_done(flow, parameters)
+    if report is not None and not PREFECT_API_URL.value():
+        _show(report)
+        print("nothing is left to do; no run was started")
+        return 0
+    with server():
+        state: Any = flow(**parameters, return_state=True)
+        result = state.result(raise_on_failure=False)
+        page = where(state.state_details.flow_run_id)
+    if isinstance(result, InputError):
+        return _complain(result)
+    if isinstance(result, Exception):
+        known = isinstance(result, RunFailedError | StoreError)
+        print(result if known else f"{type(result).__name__}: {result}", file=sys.stderr)
+        print(page, file=sys.stderr)
+        return 1
+    _show(result)
+    print(page)
+    return 0
+
+
+def _input(look: Callable[[], None]) -> None:
+    """Call what looks at a setting: what it raises is a mistake of the user's."""
+    try:
+        look()
+    except (ConnectionError, ValueError) as error:
+        raise InputError(str(error)) from None
+
+
+@contextmanager
+def _server(needed: bool) -> Iterator[None]:
+    from .server import server
+
+    if not needed:
+        yield
+        return
+    with server():
+        yield
+
+
+@contextmanager
+def _store() -> Iterator[None]:
+    """Have the store of results within reach, if checkpoints are in it."""
+    from . import checkpoints, results
+
+    needed = checkpoints.IN_STORE and results.NEEDS_SERVER
+    with _server(needed):
+        if needed:
+            results.register()
+        yield
+
+
+def _be_quiet() -> None:
+    # Prefect reads it when it is imported.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    # Else loggers that nobody has set up would write to the terminal, such as Google's, which keep to themselves.
+    logging.lastResort = logging.NullHandler()
+
+
+def _complain(error: Exception) -> int:
+    print(error, file=sys.stderr)
+    return 2
+
+
+def _show(report: Any) -> None:
+    """Print what a run returns, where it is the report of `run_chunks`."""
+    from .artifacts import records
+    from .cache_keys import ACROSS_RUNS
+    from .checkpoints import REMEMBERS
+
+    if not isinstance(report, Mapping) or "rejects_file" not in report:
+        return
+    print(f"{report['job']}: {report['chunks']} chunks, {report['skipped']} skipped, {report['done']} done")
+    if report["totals"]:
+        print(", ".join(f"{count} {name}" for name, count in report["totals"].items()))
+    if report["rejects_file"]:
+        again = ": only what has changed is loaded" if REMEMBERS or ACROSS_RUNS else ""
+        print(f"{records(report['rejected'])}, with line and reason: {report['rejects_file']}")
+        print(f"correct the source and run again{again}")
+
+
+def _read_env_file() -> None:
+    """Let `.env` hold settings of Prefect too, which itself reads that of the current folder only."""
+    from dotenv import dotenv_values
+
+    from .settings import ENV_FILE
+
+    for name, value in dotenv_values(ENV_FILE).items():
+        if name.startswith("PREFECT_") and value:
+            os.environ.setdefault(name, value)
+
+
+def main() -> None:
+    """Run the command line, and exit."""
+    try:
+        _read_env_file()
+        # What the option says of itself is for the help: it has to be known before Prefect is imported.
+        if "--verbose" not in sys.argv:
+            _be_quiet()
+        if sys.argv[1:2] == ["run"]:
+            _run_app()(sys.argv[2:], exit_on_error=False, print_error=False)
+        else:
+            app(sys.argv[1:], exit_on_error=False, print_error=False)
+    except KeyboardInterrupt:
+        print(f"stopped; {_what_stays()}", file=sys.stderr)
+        sys.exit(130)
+    except (CycloptsError, InputError) as error:
+        sys.exit(_complain(error))
+    except Exception as error:
+        sys.exit(_fail(error))
+
+
+def _what_stays() -> str:
+    from .cache_keys import ACROSS_RUNS
+    from .checkpoints import REMEMBERS
+
+    stays = REMEMBERS or ACROSS_RUNS
+    return "what is done stays done, and the same command does the rest" if stays else "the same command does all again"
+
+
+def _fail(error: Exception) -> int:
+    """Say in one line what fails, where that is no fault of the code; return the exit code."""
+    from . import upserts
+    from .probe import StoreError
+    from .server import ServerError
+
+    if isinstance(error, ServerError):
+        return _complain(error)
+    if isinstance(error, upserts.ERRORS):
+        # An ArgumentError of SQLAlchemy's is about a setting; other errors are the database's.
+        if type(error).__name__ in ("ArgumentError", "MissingTablesError"):
+            return _complain(error)
+        print(f"the database fails: {str(getattr(error, 'orig', error)).splitlines()[0]}", file=sys.stderr)
+        return 1
+    if isinstance(error, ConnectionAbortedError):
+        # Of Ray: it quotes a traceback of Ray's server, which ends with the reason.
+        print(f"the cluster refuses this run: {str(error).splitlines()[-1]}", file=sys.stderr)
+        return 1
+    if isinstance(error, OSError | StoreError):
+        print(str(error).splitlines()[0], file=sys.stderr)
+        return 1
+    raise error

@@ -1,0 +1,25 @@
+"""The errors that end a run. Each message says what was wrong, where, and what to do next."""
+
+
+class InputError(ValueError):
+    """The input of a run cannot be used; nothing was written. Raise it, or a subclass, from your source."""
+
+
+class SettingsError(InputError):
+    """A setting has a wrong value, a variable looks like a setting and is none, or two flows have one name."""
+
+
+class RunFailedError(Exception):
+    """A run did not do all that it was to do. What it did is kept, and a new run does the rest."""
+
+
+class ChunksFailedError(RunFailedError):
+    """Some chunks failed. The others are done."""
+
+
+class ResultsNotStoredError(RunFailedError):
+    """All chunks are done, but the results of some could not be stored."""
+
+
+class RejectsElsewhereError(RunFailedError):
+    """All chunks are done, but rejected records were set aside on disks of other machines."""

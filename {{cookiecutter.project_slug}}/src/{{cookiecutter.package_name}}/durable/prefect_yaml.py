@@ -1,0 +1,136 @@
+"""Keys of prefect.yaml that Prefect does not know, and so ignores: `make lint` names their lines."""
+
+import ast
+import json
+import sys
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from prefect.cli.deploy._models import PrefectYamlModel
+from prefect.workers.process import ProcessWorker
+from pydantic import BaseModel
+
+from .settings import PACKAGE, PROJECT, ROOT
+
+FILE = ROOT / "prefect.yaml"
+POOL = PROJECT
+"""The work pool that `make deploy` makes; what others take as job variables is not known here."""
+TEMPLATE = ROOT / "work-pool.json"
+"""The work pool's own template of jobs, where it has one."""
+ANCHORS = "definitions"
+"""The key under which Prefect's documentation keeps what is used more than once."""
+
+
+def faults(file: Path = FILE) -> list[str]:
+    """Return a line for each fault of the file, which may be that it cannot be read."""
+    try:
+        return list(unknown_keys(file.read_text(encoding="utf-8")))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        return [f"{file.name}:{line}: {error.problem}"]
+    except json.JSONDecodeError as error:
+        return [f"{TEMPLATE.name}:{error.lineno}: {error.msg}"]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return [f"{file.name}: {str(error).splitlines()[0]}"]
+
+
+def unknown_keys(text: str) -> Iterator[str]:
+    """Yield a line for each key that Prefect's own models of the file do not have: they take it, and drop it.
+
+    So too for job variables that the work pool does not have, flows that the project and parameters that a flow does
+    not have, and keys that stand twice.
+    """
+    if (document := yaml.compose(text)) is not None:
+        yield from _unknown(document, [PrefectYamlModel], {ANCHORS}, {})
+        # What has an alias is met more than once.
+        yield from dict.fromkeys(_repeated(document))
+
+
+def _unknown(
+    node: yaml.Node, models: list[type[BaseModel]], more: set[str], names: dict[str, Collection[str]]
+) -> Iterator[str]:
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _unknown(item, models, more, names)
+    elif isinstance(node, yaml.MappingNode):
+        for model in models:
+            # Some are written with names of models that come after them.
+            model.model_rebuild(force=True)
+        fields = {name: field for model in models for name, field in model.model_fields.items()}
+        known = {field.alias or name: field for name, field in fields.items()}
+        beside = {key.value: value.value for key, value in node.value}
+        if entrypoint := beside.get("entrypoint", ""):
+            parameters = _parameters(entrypoint)
+            if parameters is None and entrypoint.startswith(f"{PACKAGE}."):
+                (line,) = (value.start_mark.line + 1 for key, value in node.value if key.value == "entrypoint")
+                yield f"{FILE.name}:{line}: there is no flow {entrypoint}"
+            names = names | ({"parameters": parameters} if parameters else {})
+        if "job_variables" in beside and beside.get("name") == POOL:
+            names = names | {"job_variables": _job_variables()}
+        for key, value in node.value:
+            if key.value in known:
+                if inner := list(_models(known[key.value].annotation)):
+                    yield from _unknown(value, inner, set(), names)
+                elif key.value in names and isinstance(value, yaml.MappingNode):
+                    for name, _ in value.value:
+                        yield from _stranger(name, names[key.value], set())
+            elif key.value == "<<":
+                yield from _unknown(value, models, more, names)
+            else:
+                yield from _stranger(key, known, more)
+
+
+def _stranger(key: yaml.Node, known: Collection[str], more: set[str]) -> Iterator[str]:
+    if key.value not in {"<<", *known, *more}:
+        meant = get_close_matches(key.value, known, 1)
+        hint = f"; {meant[0]} may be meant" if meant else ""
+        yield f"{FILE.name}:{key.start_mark.line + 1}: Prefect knows no {key.value} here{hint}"
+
+
+def _repeated(node: yaml.Node) -> Iterator[str]:
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated(item)
+    elif isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield f"{FILE.name}:{key.start_mark.line + 1}: {key.value} stands here again, and the first is ignored"
+            seen.add(key.value)
+            yield from _repeated(value)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
+
+
+def _job_variables() -> Collection[str]:
+    """Those of the work pool: of its own template, or of Prefect's for processes."""
+    own = TEMPLATE.exists()
+    template = json.loads(TEMPLATE.read_text()) if own else ProcessWorker.get_default_base_job_template()
+    properties: dict[str, Any] = template.get("variables", {}).get("properties", {})
+    return properties.keys()
+
+
+def _parameters(entrypoint: str) -> Collection[str] | None:
+    """Those of the flow, as they are written; empty where it takes any, and None where it is not found."""
+    path, _, name = entrypoint.rpartition(":" if ":" in entrypoint else ".")
+    file = ROOT / path if ":" in entrypoint else ROOT / "src" / f"{path.replace('.', '/')}.py"
+    if file.is_file():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
+                every = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+                return [] if node.args.kwarg else [each.arg for each in every]
+    return None
+
+
+if __name__ == "__main__":
+    found = faults()
+    print("\n".join(found), end="\n" if found else "")
+    sys.exit(bool(found))

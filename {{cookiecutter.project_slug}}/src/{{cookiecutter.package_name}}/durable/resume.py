@@ -1,0 +1,146 @@
+"""Resuming flow runs whose process was killed: Prefect 3.9 leaves them Running for ever, and retries only ended ones.
+
+Those of this machine are known by their file locks (`runs.py`). Those of a deployment may have died elsewhere; a worker
+that saw it, or the automation of `heartbeats.py`, has put them to Crashed on the server. A run is only ever resumed by
+its own flow, and one that a person has cancelled stays cancelled.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from filelock import FileLock, Timeout
+from prefect import Flow, get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowFilter, FlowRunFilter, TaskRunFilter
+from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound, ParameterTypeError
+from prefect.flow_engine import run_flow
+from prefect.states import Crashed, Scheduled
+
+from .discovery import flows
+from .runs import dead, forget
+from .server import where
+from .settings import settings
+
+KILLED = "The process of this run was killed."
+
+
+def resume_dead_runs(show: Callable[[Any], None]) -> bool:
+    """Put each dead run to Crashed and retry it: here, or by a worker where it belongs to a deployment.
+
+    Args:
+        show: is called with what each run returns that was finished here.
+
+    Returns:
+        Whether all of them are finished, scheduled or forgotten. A run whose flow is gone, or does not take its
+        parameters any more, is named and left.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(settings.home / "resume.lock", timeout=0), get_client(sync_client=True) as client:
+            resuming = _Resuming(client, flows(), show)
+            resumed = [resuming.resume(run.id) for run in dead()]
+            resumed += [resuming.schedule(flow_run) for flow_run in resuming.crashed()]
+    except Timeout:
+        print("Another process is resuming.", file=sys.stderr)
+        return False
+    if not resumed:
+        print("Nothing to resume: no run was killed.")
+    return all(resumed)
+
+
+class _Resuming:
+    def __init__(
+        self, client: SyncPrefectClient, known: Mapping[str, Flow[Any, Any]], show: Callable[[Any], None]
+    ) -> None:
+        self.client = client
+        self.known = known
+        self.show = show
+
+    def resume(self, flow_run_id: UUID) -> bool:
+        """Resume a run that died on this machine; tell whether that is settled."""
+        try:
+            flow_run = self.client.read_flow_run(flow_run_id)
+        except ObjectNotFound:
+            print(f"Flow run {flow_run_id} is not known to {self.client.api_url}; forgotten.", file=sys.stderr)
+            forget(flow_run_id)
+            return True
+        state = flow_run.state
+        if state and (state.is_cancelled() or state.is_cancelling() or state.is_completed()):
+            print(f"Flow run {flow_run.name} is {state.name}; it stays so.")
+            forget(flow_run_id)
+            return True
+        if flow_run.deployment_id:
+            forget(flow_run_id)
+            # Unless it has been resumed elsewhere meanwhile.
+            at_work = state and (state.is_running() or state.is_crashed())
+            return self.schedule(flow_run) if at_work else True
+        name = self.client.read_flow(flow_run.flow_id).name
+        if reason := self._misfit(name, flow_run.parameters):
+            print(f"Flow run {flow_run.name} is left: {reason}.", file=sys.stderr)
+            return False
+        flow = self.known[name]
+        self._requeue(flow_run)
+        print(f"Resuming flow run {flow_run.name} of {name}.")
+        ended: Any = run_flow(
+            flow,
+            flow_run=self.client.read_flow_run(flow_run_id),
+            parameters=flow.validate_parameters(flow_run.parameters),
+            return_type="state",
+        )
+        # A busy server may have read only now which tasks the killed process had begun.
+        self._end_tasks(flow_run, ["RUNNING"])
+        if not ended.is_completed():
+            print(f"Flow run {flow_run.name} ended {ended.name}: {ended.message}", file=sys.stderr)
+            print(where(flow_run_id), file=sys.stderr)
+            return False
+        self.show(ended.result())
+        print(where(flow_run_id))
+        return True
+
+    def _misfit(self, name: str, parameters: dict[str, Any]) -> str:
+        """Why no flow of this project can take up a run, or an empty text where one can."""
+        if name not in self.known:
+            return f"this project has no flow {name}; rename it back, or cancel the run in Prefect's UI"
+        flow = self.known[name]
+        try:
+            inspect.signature(flow.fn).bind(**parameters)
+            flow.validate_parameters(parameters)
+        except (ParameterTypeError, TypeError, ValueError) as error:
+            return f"{name} does not take its parameters any more ({str(error).splitlines()[0]})"
+        return ""
+
+    def crashed(self) -> list[FlowRun]:
+        """Return the runs of deployments of the project's flows that the server has as crashed, oldest first."""
+        if not self.known:
+            return []
+        flow = FlowFilter.model_validate({"name": {"any_": list(self.known)}})
+        crashed = {"state": {"type": {"any_": ["CRASHED"]}}, "deployment_id": {"is_null_": False}}
+        runs = FlowRunFilter.model_validate(crashed)
+        return self.client.read_flow_runs(flow_filter=flow, flow_run_filter=runs, sort=FlowRunSort.START_TIME_ASC)
+
+    def schedule(self, flow_run: FlowRun) -> bool:
+        """Have a worker resume a run of a deployment."""
+        self._requeue(flow_run)
+        print(f"Flow run {flow_run.name} is scheduled; a worker will resume it.")
+        return True
+
+    def _requeue(self, flow_run: FlowRun) -> None:
+        self._end_tasks(flow_run, ["PENDING", "RUNNING"])
+        self.client.set_flow_run_state(flow_run.id, Crashed(message=KILLED), force=True)
+        self.client.set_flow_run_state(flow_run.id, Scheduled(message="Resumed."), force=True)
+
+    def _end_tasks(self, killed: FlowRun, states: list[str]) -> None:
+        """Put the tasks to Crashed that are in these states since the attempt of a flow run that was killed."""
+        run = FlowRunFilter.model_validate({"id": {"any_": [killed.id]}})
+        there = TaskRunFilter.model_validate({"state": {"type": {"any_": states}}})
+        found: list[TaskRun] = []
+        while page := self.client.read_task_runs(flow_run_filter=run, task_run_filter=there, offset=len(found)):
+            found += page
+        for task_run in found:
+            if task_run.flow_run_run_count <= killed.run_count:
+                self.client.set_task_run_state(task_run.id, Crashed(message=KILLED), force=True)

@@ -1,0 +1,74 @@
+"""Which flow runs of this machine have died: each holds a file lock, which the system frees with its process."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+from filelock import FileLock, Timeout
+from prefect.exceptions import TerminationSignal
+
+from .settings import settings
+
+
+class DeadRun(NamedTuple):
+    """A flow run whose process was killed."""
+
+    id: UUID
+    flow: str
+    """The name of its flow; empty for runs of version 0.1."""
+
+
+@contextmanager
+def alive(flow_run_id: UUID | str, flow: str) -> Iterator[None]:
+    """Mark a flow run as at work until the context ends; a process that is killed or terminated leaves the mark behind.
+
+    Args:
+        flow_run_id: of the run.
+        flow: the name of its flow, which alone can resume it.
+
+    Raises:
+        filelock.Timeout: another process works on that run.
+    """
+    marker = _marker(flow_run_id)
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(marker):
+        marker.write_text(flow, encoding="utf-8")
+        try:
+            yield
+        except TerminationSignal:
+            # Prefect makes this of SIGTERM, and ends the process by that signal afterwards.
+            print(f"{flow} was stopped by SIGTERM; `make resume` goes on where it stopped", file=sys.stderr)
+            raise
+        except BaseException:
+            marker.unlink()
+            raise
+        marker.unlink()
+
+
+def dead() -> list[DeadRun]:
+    """Return the flow runs whose process was killed at work, oldest first."""
+    found = []
+    markers = (settings.home / "runs").glob("*.run")
+    for marker in sorted(markers, key=lambda path: path.stat().st_mtime):
+        try:
+            with _lock(marker):
+                found.append(DeadRun(UUID(marker.stem), marker.read_text(encoding="utf-8")))
+        except Timeout:
+            continue
+    return found
+
+
+def forget(flow_run_id: UUID) -> None:
+    """Take the mark of a dead run away: it is not to be resumed, or was."""
+    _marker(flow_run_id).unlink(missing_ok=True)
+
+
+def _marker(flow_run_id: UUID | str) -> Path:
+    return settings.home / "runs" / f"{flow_run_id}.run"
+
+
+def _lock(marker: Path) -> FileLock:
+    return FileLock(marker.with_suffix(".lock"), timeout=0)

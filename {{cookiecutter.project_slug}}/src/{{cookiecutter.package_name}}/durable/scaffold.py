@@ -1,0 +1,88 @@
+"""A new flow from skeletons: its source, table, test, sample and entry in `prefect.yaml`. Then it is the owner's."""
+
+import keyword
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from . import discovery, upserts
+from .errors import InputError
+from .settings import PACKAGE, ROOT
+
+PREFECT_YAML = ROOT / "prefect.yaml"
+LONGEST = 30
+"""Characters of a name: lines of code with it keep their length."""
+
+
+def write_flow(name: str) -> list[str]:
+    """Write a flow `load-<name>` over a folder of CSV files.
+
+    Args:
+        name: what it loads, such as `orders`: lower-case letters and digits, dashes between.
+
+    Returns:
+        What was written, and what to do next, a line each.
+
+    Raises:
+        InputError: the name cannot be used, or something of that name is there; nothing was written.
+    """
+    module = name.replace("-", "_")
+    targets = _targets(module, name)
+    if reason := _unusable(name, module, targets):
+        raise InputError(f"no flow was written: {reason}")
+    # As the tables were: the new one has to come by its migration, also to databases elsewhere.
+    upserts.prepare(upgrade=True)
+    templates = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701 - code
+    values = {"name": name, "module": module, "package": PACKAGE, "database": upserts.WRITES}
+    for skeleton, target in targets.items():
+        text = files(__package__).joinpath("skeletons", skeleton).read_text(encoding="utf-8")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(templates.from_string(text).render(values), encoding="utf-8")
+    entry = files(__package__).joinpath("skeletons", "deployment.yaml.jinja").read_text(encoding="utf-8")
+    _add_deployment(templates.from_string(entry).render(values))
+    said = [f"wrote {path.relative_to(ROOT)}" for path in targets.values()]
+    said.append(f"wrote an entry in {PREFECT_YAML.name}")
+    discovery.flows()
+    said += upserts.add_tables([module])
+    yours = "source.py, tables.py and the sample" if upserts.WRITES else "source.py, flow.py and the sample"
+    return [*said, f"next: make run FLOW=load-{name}; then edit {yours}"]
+
+
+def _targets(module: str, name: str) -> dict[str, Path]:
+    """Return the file that each skeleton becomes."""
+    flow = ROOT / "src" / PACKAGE / "flows" / module
+    tables = {"tables.py.jinja": flow / "tables.py"} if upserts.WRITES else {}
+    return {
+        "__init__.py.jinja": flow / "__init__.py",
+        "flow.py.jinja": flow / "flow.py",
+        "source.py.jinja": flow / "source.py",
+        **tables,
+        "test.py.jinja": ROOT / "tests" / "flows" / f"test_{module}.py",
+        "2026-01-01.csv": ROOT / "data" / name / "2026-01-01.csv",
+        "2026-01-02.csv": ROOT / "data" / name / "2026-01-02.csv",
+    }
+
+
+def _unusable(name: str, module: str, targets: dict[str, Path]) -> str:
+    """Why a flow cannot have a name, or an empty text where it can."""
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        return f"{name!r} is not made of lower-case letters and digits, in words joined by single dashes"
+    if len(name) > LONGEST:
+        return f"{name!r} has {len(name)} characters; at most {LONGEST} keep the lines of its code short"
+    if keyword.iskeyword(module) or keyword.issoftkeyword(module):
+        return f"{name!r} is a keyword of Python"
+    if f"load-{name}" in discovery.flows():
+        return f"there is a flow load-{name}"
+    if module in upserts.table_names():
+        return f"there is a table {module}"
+    there = [path for path in targets.values() if path.exists()]
+    return f"{there[0].relative_to(ROOT)} is there" if there else ""
+
+
+def _add_deployment(entry: str) -> None:
+    text = PREFECT_YAML.read_text(encoding="utf-8")
+    if re.search(r"^deployments: \[\]$", text, re.MULTILINE):
+        text = re.sub(r"(# `make flow` adds one\.\n)?deployments: \[\]\n", "deployments:\n", text)
+    PREFECT_YAML.write_text(f"{text.rstrip()}\n{entry}", encoding="utf-8")

@@ -1,0 +1,374 @@
+"""Find the Prefect server of a command: the one that is set, or a temporary one for those who run none.
+
+Prefect starts a temporary server too, but that one outlives a killed run and prints the errors of its own shutdown.
+This one ends with its parent, however the parent ends, and writes to a log. Importing this module does not import
+Prefect, so you can call `start_early()` first: the server then starts while your process imports the rest.
+"""
+
+import asyncio
+import gc
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Protocol, TextIO
+from uuid import UUID
+
+from filelock import FileLock
+
+START_TIMEOUT = 180.0
+"""Seconds; the first start on a machine creates Prefect's own database."""
+CHECK_TIMEOUT = 10.0
+"""Seconds to wait for the answer of a server that is set."""
+STOP_TIMEOUT = 15.0
+"""Seconds a temporary server has to write what it still holds."""
+LEAN = {
+    # Prefect registers the type of a block when you save one; all types take seconds, and imports of all collections.
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+    # A temporary server ends before automations matter. Each of their services takes a second to start.
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # Of a library that Prefect's server imports: its checks of types take long to compile.
+    "PY_KEY_VALUE_DISABLE_BEARTYPE": "true",
+}
+"""Settings of a temporary server, unless the environment has them."""
+
+_early: subprocess.Popen[str] | None = None
+
+
+class ServerError(Exception):
+    """There is no Prefect server to use. The message names the one that was tried and what to do."""
+
+
+class Stoppable(Protocol):
+    """What ends a `uvicorn.Server`, without an import of uvicorn."""
+
+    started: bool
+    should_exit: bool
+
+
+def start_early(log: Path | None = None) -> None:
+    """Start the temporary server in the background, for `server()` to take over. Call it before you import Prefect.
+
+    It does nothing if `PREFECT_API_URL` is in the environment. If `prefect.toml` or a profile sets the URL, the new
+    process finds that out and ends. It ends with this process too, whether `server()` is called or not.
+
+    Args:
+        log: the file for the server's own messages; `server.log` in the project's home by default.
+    """
+    global _early  # noqa: PLW0603
+    if _early is None and not os.environ.get("PREFECT_API_URL"):
+        _early = _start(log)
+
+
+@contextmanager
+def server(log: Path | None = None) -> Iterator[str]:
+    """Yield the URL of the Prefect API that is set, or of a temporary server, which stops when the context ends.
+
+    Args:
+        log: the file for the temporary server's own messages; `server.log` in the project's home by default.
+
+    Raises:
+        ServerError: the API that is set does not answer, or the temporary server does not start.
+    """
+    global _early
+    if "prefect" not in sys.modules:
+        start_early(log)
+    process, _early = _early, None
+    try:
+        from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
+
+        if url := PREFECT_API_URL.value():
+            check(url)
+            yield url
+            return
+        process = process or _start(log)
+        url = _url(process, log)
+        # It has no web page, so Prefect must not print the address of one.
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_UI_URL: ""}):
+            try:
+                yield url
+            finally:
+                drain()
+    finally:
+        if process:
+            _stop(process)
+
+
+def check(url: str) -> None:
+    """Ask the Prefect API at a URL for something small, with the client and the client settings of Prefect.
+
+    Raises:
+        ServerError: it does not answer, or refuses this client.
+    """
+    if not url:
+        raise ServerError("PREFECT_API_URL is not set")
+    from http import HTTPStatus
+
+    import httpx
+    from prefect import get_client
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    from . import deployments
+
+    try:
+        with (
+            temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}),
+            get_client(httpx_settings={"timeout": CHECK_TIMEOUT}, sync_client=True) as client,
+        ):
+            # Unlike `/health`, this needs a valid login, and Prefect Cloud has it too.
+            client.read_work_pools(limit=1)
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise ServerError(
+                f"the Prefect server at PREFECT_API_URL={url} refuses this login ({status});"
+                " set PREFECT_API_KEY (Prefect Cloud) or PREFECT_API_AUTH_STRING"
+            ) from error
+        raise ServerError(
+            f"no Prefect server answers at PREFECT_API_URL={url}: HTTP status {status} comes back;"
+            " correct the URL, which ends in /api unless it is of Prefect Cloud"
+        ) from error
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ServerError(
+            f"no Prefect server answers at PREFECT_API_URL={url} ({reason});"
+            f" start one with: {deployments.START_SERVER}, or correct the variable"
+        ) from error
+
+
+def prepare() -> None:
+    """Create or upgrade Prefect's own database, unless an API is set, so that the first run need not. Idempotent.
+
+    Raises:
+        ServerError: a newer Prefect has made the database.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    if not PREFECT_API_URL.value():
+        with _lock():
+            _migrate()
+
+
+def where(flow_run_id: UUID | None) -> str:
+    """Say where to see a flow run: on its page, or with `make ui` if its server was a temporary one."""
+    from prefect.utilities.urls import url_for
+
+    page = url_for("flow-run", obj_id=flow_run_id)
+    return f"this run: {page}" if page else "`make ui` shows this run"
+
+
+def drain() -> None:
+    """Send the logs and events that Prefect still holds; after the server's end it would retry for a minute."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=10)
+    EventsWorker.drain_all(timeout=10)
+
+
+def _log(log: Path | None) -> Path:
+    if log:
+        return log
+    from .settings import settings
+
+    return settings.home / "server.log"
+
+
+def _start(log: Path | None) -> subprocess.Popen[str]:
+    log = _log(log)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    pipe = subprocess.PIPE
+    with log.open("ab") as errors:
+        # A session of its own, so that Ctrl-C reaches the run and not the server that it still talks to.
+        return subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", __name__],
+            stdin=pipe,
+            stdout=pipe,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+
+
+def _url(process: subprocess.Popen[str], log: Path | None) -> str:
+    """Wait until the server has written its port, or what is wrong, as one line."""
+    timeout = threading.Timer(START_TIMEOUT, process.kill)
+    timeout.start()
+    try:
+        line = process.stdout.readline().strip() if process.stdout else ""
+    finally:
+        timeout.cancel()
+    if line.isdecimal():
+        return f"http://127.0.0.1:{line}/api"
+    raise ServerError(line or f"the temporary Prefect server did not start; {_log(log)} says why")
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    if process.stdin:
+        process.stdin.close()
+    try:
+        process.wait(timeout=STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout:
+        process.stdout.close()
+
+
+def _serve(answer: TextIO) -> None:
+    """Serve Prefect's API on a free port until standard input ends.
+
+    Args:
+        answer: gets one line: the port when the API answers there, or what is wrong.
+    """
+    serving: list[Stoppable] = []
+    threading.Thread(target=_end_with_parent, args=(serving,), daemon=True).start()
+    os.environ |= LEAN | os.environ
+    os.environ |= {"PREFECT_UI_ENABLED": "false", "PREFECT__SERVER_EPHEMERAL": "1"}
+    if os.environ["PREFECT_API_BLOCKS_REGISTER_ON_START"] == LEAN["PREFECT_API_BLOCKS_REGISTER_ON_START"]:
+        # Else Prefect notes them as registered, and no later server does it.
+        os.environ["PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION"] = "false"
+    try:
+        _run(answer, serving)
+    except ServerError as error:
+        print(error, file=answer, flush=True)
+    except Exception as error:
+        traceback.print_exc()
+        reason = str(error).splitlines() or [type(error).__name__]
+        print(f"the temporary Prefect server did not start: {reason[0]}", file=answer, flush=True)
+
+
+def _run(answer: TextIO, serving: list[Stoppable]) -> None:
+    # Imports make many objects and little garbage: without its collector they take an eighth less CPU time.
+    gc.disable()
+    from prefect.settings import PREFECT_API_DATABASE_MIGRATE_ON_START, PREFECT_API_URL, temporary_settings
+
+    if PREFECT_API_URL.value():
+        return
+    memory = "memory" in _database_url()
+    if not memory and not _is_current():
+        gc.enable()
+        with _lock():
+            _migrate()
+        gc.disable()
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                print(listener.getsockname()[1], file=answer, flush=True)
+
+    with temporary_settings({PREFECT_API_DATABASE_MIGRATE_ON_START: memory}):
+        app = create_app()
+        gc.freeze()
+        gc.enable()
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = Server(uvicorn.Config(app, log_level="error", lifespan="on"))
+        serving.append(server)
+        server.run(sockets=[listener])
+
+
+def _end_with_parent(serving: list[Stoppable]) -> None:
+    sys.stdin.read()
+    if serving and serving[0].started:
+        serving[0].should_exit = True
+        time.sleep(STOP_TIMEOUT - 5)
+    os._exit(0)
+
+
+def _lock() -> FileLock:
+    """Return the lock for changes of Prefect's database: two first starts at a time would spoil it."""
+    from prefect.settings import PREFECT_HOME
+
+    home = PREFECT_HOME.value()
+    home.mkdir(parents=True, exist_ok=True)
+    return FileLock(home / "temporary-server.lock", timeout=START_TIMEOUT)
+
+
+def _database_url() -> str:
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+
+    return str(PREFECT_API_DATABASE_CONNECTION_URL.value())
+
+
+def _revision() -> str:
+    """Return what Prefect's SQLite database has as its revision after this version of Prefect; empty if unknown."""
+    from prefect import __version__
+    from sqlalchemy import make_url
+
+    url = make_url(_database_url())
+    if url.get_backend_name() != "sqlite" or not url.database or not Path(url.database).is_file():
+        return ""
+    try:
+        with closing(sqlite3.connect(url.database)) as connection:
+            (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except (sqlite3.Error, TypeError):
+        return ""
+    return f"{__version__} {revision}"
+
+
+def _head() -> Path:
+    """Return the file that keeps the newest revision that this version of Prefect knows."""
+    from prefect.settings import PREFECT_HOME
+
+    return Path(PREFECT_HOME.value(), "temporary-server.head")
+
+
+def _is_current() -> bool:
+    """Tell whether the database needs no migration, without loading all of Prefect's migrations."""
+    try:
+        return _revision() == _head().read_text()
+    except OSError:
+        return False
+
+
+def _migrate() -> None:
+    """Bring Prefect's database to the newest revision. Call it under the lock.
+
+    Raises:
+        ServerError: the database is at a revision of a newer Prefect.
+    """
+    if _is_current():
+        return
+    from alembic.util import CommandError
+    from prefect import __version__
+    from prefect.server.database import provide_database_interface
+
+    try:
+        asyncio.run(provide_database_interface().create_db())
+    except CommandError as error:
+        raise ServerError(
+            f"Prefect {__version__} does not know the revision of the database {_database_url()}, as a newer Prefect"
+            " leaves it: upgrade Prefect, set PREFECT_HOME to another folder, or delete all its runs with:"
+            " prefect server database reset"
+        ) from error
+    if revision := _revision():
+        _head().write_text(revision)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["check"]:
+        from prefect.settings import PREFECT_API_URL
+
+        try:
+            check(PREFECT_API_URL.value() or "")
+        except ServerError as error:
+            print(error, file=sys.stderr)
+            sys.exit(2)
+    else:
+        # What libraries print goes to the log: the parent reads the answer.
+        answer = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)
+        _serve(answer)
+        # Threads of libraries would keep the process; all is written.
+        os._exit(0)

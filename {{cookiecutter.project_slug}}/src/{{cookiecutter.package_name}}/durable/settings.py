@@ -1,0 +1,95 @@
+"""Settings: read from the environment and from `.env` beside `pyproject.toml`, checked, and the same in every folder.
+
+Each part has its settings beside its code, in a class of its own on `ProjectSettings`; so have your flows. A variable
+that looks like a misspelt setting is an error: a setting that is ignored without a word is worse than a missing one.
+"""
+
+import os
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from dotenv import dotenv_values
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .errors import SettingsError
+
+PACKAGE = __name__.partition(".")[0]
+PREFIX = f"{PACKAGE.upper()}_"
+"""What the names of the project's variables begin with."""
+ROOT = Path(__file__).resolve().parents[3]
+"""The project's folder when it is installed from its sources, as `make setup` and the deployment do."""
+PROJECT: str = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+ENV_FILE = Path(os.environ.get(f"{PREFIX}ENV_FILE", ROOT / ".env"))
+"""Another file than `.env`, for the tests: they use nothing of the user's."""
+
+
+class ProjectSettings(BaseSettings):
+    """The base of all settings: a field `api_url` is the variable `PREFIX` + `API_URL`.
+
+    A duration is ISO 8601 (`P30D`, `PT5M`); a relative path is relative to the project's folder.
+
+    Raises:
+        SettingsError: a variable has a value that its setting cannot have.
+
+    Example:
+        class OrdersSettings(ProjectSettings):
+            orders_folder: Path = Path("data/orders")
+
+        settings = OrdersSettings()
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True)
+
+    names: ClassVar[dict[str, str]] = {}
+    """Every setting of every class, with the class that has it."""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            faults = [(f"{PREFIX}{'_'.join(map(str, fault['loc'])).upper()}", fault["msg"]) for fault in error.errors()]
+            lines = (f"{name}: {message.removeprefix('Value error, ')}" for name, message in faults)
+            raise SettingsError("\n".join(lines)) from None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        place = f"{cls.__module__}.{cls.__qualname__}"
+        for name in cls.model_fields:
+            if ProjectSettings.names.setdefault(name, place) != place:
+                raise TypeError(f"{place}.{name}: {ProjectSettings.names[name]} has a setting of that name already")
+
+    @model_validator(mode="after")
+    def _make_absolute(self) -> Self:
+        paths = {name: ROOT / value.expanduser() for name, value in self if isinstance(value, Path)}
+        self.__dict__.update(paths)
+        return self
+
+
+class Settings(ProjectSettings):
+    """What all parts share."""
+
+    home: Path = Path("var")
+    """Where everything that a run leaves behind is kept."""
+    workers: int = Field(default=2, ge=1, le=64)
+    """Chunks loaded at a time: threads of the run's process, or processes of its cluster."""
+
+
+settings = Settings()
+
+
+def check_names() -> None:
+    """Look for misspelt settings. Call it when the modules of all settings are imported.
+
+    Variables that begin with `PREFIX` and resemble no setting are somebody else's.
+
+    Raises:
+        SettingsError: a variable resembles a setting and is none; the message names both.
+    """
+    known = [*map(str.upper, ProjectSettings.names), "ENV_FILE"]
+    for variable in map(str.upper, {*os.environ, *dotenv_values(ENV_FILE)}):
+        name = variable.removeprefix(PREFIX)
+        if name != variable and name not in known and (meant := get_close_matches(name, known, 1, 0.8)):
+            raise SettingsError(f"there is no setting {variable}; did you mean {PREFIX}{meant[0]}?")

@@ -1,0 +1,86 @@
+"""The step of a chunk: its writes, and the checkpoint that they are done.
+
+The text of a task does not depend on how the project remembers what is done. With checkpoints in the database, writes
+and checkpoint are one transaction: exactly once in that database. With others the checkpoint follows the writes: at
+least once, which an upsert makes harmless.
+"""
+
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from . import checkpoints, rejects, upserts
+from .checkpoints import Checkpoint
+from .errors import InputError
+from .rejects import Reject
+from .upserts import Connection
+
+__all__ = ["Step", "checkpoint", "full_name"]
+
+
+@dataclass
+class Step:
+    """The step of a chunk, which `run_chunks` gives to its task: a context manager around the writes.
+
+    `with step as connection` yields a connection in a transaction, to write with; the transaction commits when the
+    block ends, and rolls back when it raises. It yields None where another process has done the chunk meanwhile: then
+    return without writing. Compute first and open the step for the writes alone: other writers wait until it ends.
+
+    Example:
+        with step as connection:
+            if connection is None:
+                return None
+            written = upsert(connection, orders, rows)
+    """
+
+    job: str
+    """The flow and its job, `load-orders/orders`."""
+    key: str
+    """Of the chunk."""
+    epoch: str
+    """Which filling of the database: a result that was stored for one that is gone does not count for this one."""
+    label: str = field(compare=False)
+    """Of the chunk, for people."""
+    _open: AbstractContextManager[Connection | None] | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __enter__(self) -> Connection | None:
+        # Without a database the stored result is all that comes of a chunk: the run writes the checkpoint after it.
+        opened = checkpoint(self.job, self.epoch).step(self.key) if upserts.WRITES else upserts.transaction()
+        self._open = opened
+        return opened.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        opened, self._open = self._open, None
+        if opened is not None:
+            opened.__exit__(kind, error, traceback)
+
+    def set_aside(self, bad: Sequence[Reject]) -> None:
+        """Keep the rejected records of the chunk, with their reasons: they neither stop the run nor vanish. Idempotent.
+
+        Args:
+            bad: all of the chunk; an empty list is fine.
+        """
+        rejects.set_aside(self.job, self.key, self.label, bad)
+
+
+def full_name(flow: str, job: str) -> str:
+    """Return the name under which a flow's job is remembered: two flows never share one.
+
+    Raises:
+        InputError: `job` is not 1 to 100 letters, digits, `.`, `_` and `-`, beginning with a letter or a digit.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", job):
+        raise InputError(f"{job!r} cannot be the name of a job: use up to 100 letters, digits, `.`, `_` and `-`")
+    return f"{flow}/{job}"
+
+
+def checkpoint(job: str, epoch: str) -> Checkpoint:
+    """Return what is done of a job, by its full name, in one filling of the database.
+
+    Checkpoints that outlive their database would pass over rows of the next one; so the filling is part of their name.
+    """
+    return Checkpoint(f"{job}@{epoch[:8]}" if checkpoints.OUTSIDE and epoch else job)

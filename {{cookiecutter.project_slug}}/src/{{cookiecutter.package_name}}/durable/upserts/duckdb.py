@@ -1,0 +1,263 @@
+"""The database sink, on DuckDB: one row a key, however often it is written.
+
+An upsert may be repeated without harm, and a repeat changes nothing. That each is done at all, and exactly once, is for
+what surrounds it to promise. A DuckDB file is open in one process at a time.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from decimal import Decimal
+from functools import cache, lru_cache
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from pydantic import SecretStr
+from sqlalchemy import (
+    JSON,
+    URL,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Date,
+    DateTime,
+    Dialect,
+    Double,
+    Engine,
+    Float,
+    Integer,
+    LargeBinary,
+    Numeric,
+    SmallInteger,
+    Table,
+    Uuid,
+    cast,
+    column,
+    create_engine,
+    event,
+    func,
+    select,
+)
+from sqlalchemy import table as table_named
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.types import TypeEngine
+
+from . import tables
+from .rows import Columns, Shape, UpsertReport, batches, json_text, outside
+from .settings import PREFIX, ProjectSettings
+
+
+class DatabaseSettings(ProjectSettings):
+    """Where the tables are."""
+
+    database_url: SecretStr = SecretStr("")
+    """An SQLAlchemy URL, `duckdb:///FILE`; empty: the file `database.duckdb` in `home`."""
+
+
+database_settings = DatabaseSettings()
+LOCAL = "tables"
+"""What of this module is on this machine alone: workers elsewhere do not reach it."""
+WRITES = True
+"""Whether rows are written to a database: without one, stored results are all that comes of a chunk."""
+CONTAINER_URL = ""
+"""The database of `compose.yaml`, as runs in containers reach it."""
+ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError,)
+"""What fails where the database does."""
+
+BATCH = 50_000
+"""Rows in memory at a time, and in a statement: DuckDB writes many rows at the cost of few."""
+ARRIVING = "arriving rows"
+"""The name by which a statement reads the batch."""
+
+__all__ = ["Connection", "ExactNumeric", "UpsertReport", "database", "insert", "upsert"]
+
+
+@cache
+def database() -> Engine:
+    """The project's database, one engine a process. The file is made on first use, and open until the process ends."""
+    url: str | URL = database_settings.database_url.get_secret_value()
+    if url and not str(url).startswith("duckdb:///"):
+        raise ArgumentError(f"{PREFIX}DATABASE_URL must begin with duckdb:///, for this project writes to DuckDB")
+    if not url:
+        url = URL.create("duckdb", database=str(tables.default_file("database.duckdb")))
+    # Threads queue for this process's one connection: of two transactions that write one key, DuckDB fails the second.
+    # Steps are short: after a minute, something hangs.
+    engine = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60)
+    # duckdb-engine quotes fewer words than DuckDB keeps for itself.
+    words = "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'"
+    engine.dialect.identifier_preparer.reserved_words |= {word for (word,) in duckdb.execute(words).fetchall()}
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        connection.execute("SET TimeZone = 'UTC'")
+
+    return engine
+
+
+def prepare(upgrade: bool = False) -> str:
+    """Create the tables that the database lacks. Idempotent.
+
+    Args:
+        upgrade: for databases with migrations: Alembic cannot read tables through duckdb-engine.
+
+    Returns:
+        One line that says where the tables are.
+    """
+    if tables.create(database()):
+        tables.metadata.create_all(database())
+    return f"tables are ready in {database().url}"
+
+
+def table_names() -> set[str]:
+    """Return the names that tables have, those of `durable` included."""
+    return {*tables.metadata.tables, *tables.internal.tables}
+
+
+def add_tables(names: list[str]) -> list[str]:
+    """Write the migration that creates tables: there are none, for the next run creates what is missing."""
+    return []
+
+
+def transaction() -> AbstractContextManager[Connection]:
+    """Return a transaction: it commits when its context ends, and rolls back when that raises."""
+    return database().begin()
+
+
+def epoch() -> str:
+    """Return the name of this filling of the tables; see `tables.epoch`."""
+    return tables.epoch(database())
+
+
+def endpoints() -> dict[str, str]:
+    """Return the settings with URLs that workers must reach, by the names of their variables: none."""
+    return {}
+
+
+def upsert(
+    connection: Connection,
+    table: Table,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    key: Iterable[str] | None = None,
+    newer: str | None = None,
+) -> UpsertReport:
+    """Insert rows, update those whose key exists and whose values differ, and leave the others untouched.
+
+    Of rows with one key the last counts, or with `newer` the newest, and the last of these. Columns that the rows do
+    not have keep their value; in a new row they take the database's default. None is NULL, in a JSON column too.
+
+    Args:
+        connection: in a transaction, which the caller commits.
+        table: its columns tell what the rows may hold.
+        rows: of any number, all with the same columns; 50,000 are in memory at a time.
+        key: the columns that tell rows apart, with a unique constraint; the primary key unless given.
+        newer: a column, such as a version or a time of change; a row is updated only where this one's is greater.
+
+    Returns:
+        The number of rows inserted, updated and left unchanged. A key that stands again so far down that it is not in
+        memory at the same time is counted again.
+
+    Raises:
+        ValueError: the table has no such key; a row has other columns than the first one, or a column that the table
+            does not have; a value cannot be kept as it is, or is missing in the key. Nothing is written: DuckDB has
+            no savepoints, so where an earlier batch was written the whole transaction is rolled back.
+    """
+    report = UpsertReport()
+    if not connection.in_transaction():
+        # What is registered below is part of a transaction, and must not outlive one that is rolled back.
+        connection.begin()
+    try:
+        checked = batches(table, rows, key, newer, dialect=connection.dialect, check=_unfit, size=BATCH, ordered=False)
+        for shape, columns in checked:
+            report += _write(connection, shape, columns)
+    except BaseException:
+        if report != UpsertReport() and (transaction := connection.get_transaction()):
+            transaction.rollback()
+        raise
+    return report
+
+
+def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertReport:
+    arrays = list(map(_array, shape.kinds, columns))
+    driver: Any = connection.connection.dbapi_connection
+    driver.register(ARRIVING, pa.table(arrays, names=list(shape.names)))
+    count, write = _statements(shape, connection.dialect)
+    known = connection.exec_driver_sql(count).scalar_one()
+    written = connection.exec_driver_sql(write).scalar_one()
+    driver.unregister(ARRIVING)
+    inserted = len(columns[0]) - known
+    return UpsertReport(inserted, written - inserted, len(columns[0]) - written)
+
+
+@lru_cache(maxsize=100)
+def _statements(shape: Shape, dialect: Dialect) -> tuple[str, str]:
+    """How many rows of a batch are known, and the batch written, as SQL."""
+    table = shape.table
+    arriving = table_named(ARRIVING, *map(column, shape.names))
+    new = insert(table).from_select(
+        shape.names,
+        select(*(cast(arriving.c[name], table.c[name].type) for name in shape.names)),
+        include_defaults=False,
+    )
+    upserted = shape.on_conflict(new, shape.changed(new.excluded))
+    same = [table.c[name] == cast(arriving.c[name], table.c[name].type) for name in shape.key]
+    known = select(func.count()).select_from(arriving).where(select(1).where(*same).correlate(arriving).exists())
+    return str(known.compile(dialect=dialect)), str(upserted.compile(dialect=dialect))
+
+
+def _array(kind: TypeEngine[Any], values: Sequence[Any]) -> Any:
+    match kind:
+        case JSON():
+            values = [None if value is None else json_text(value) for value in values]
+        case Uuid():
+            values = [None if value is None else str(value) for value in values]
+        case Float() if int in {*map(type, values)}:
+            values = [None if value is None else float(value) for value in values]
+        case Numeric() if not isinstance(kind, Float):
+            values = [None if value is None else Decimal(value) for value in values]
+            return pa.array(values, pa.decimal128(kind.precision, kind.scale or 0))
+        case DateTime():
+            return pa.array(values, pa.timestamp("us", "UTC" if kind.timezone else None))
+    return pa.array(values, next((arrow for known, arrow in _ARROW.items() if isinstance(kind, known)), pa.string()))
+
+
+_ARROW = {
+    Boolean: pa.bool_(),
+    SmallInteger: pa.int16(),
+    BigInteger: pa.int64(),
+    Integer: pa.int32(),
+    Double: pa.float64(),
+    LargeBinary: pa.binary(),
+    Date: pa.date32(),
+}
+
+
+def _unfit(_: Column[Any], kind: TypeEngine[Any], values: Sequence[Any]) -> str | None:
+    match kind:
+        case Integer():
+            return outside(values, kind)
+        case Float() if not isinstance(kind, Double):
+            return "a Float has 4 bytes in DuckDB and is not exact; declare the column as Double"
+        case Numeric() if not isinstance(kind, Float | ExactNumeric) and (kind.precision or 99) > 15:
+            return "duckdb-engine reads a Numeric by a float of 15 digits; declare it as durable.ExactNumeric"
+    return None
+
+
+class ExactNumeric(Numeric[Decimal]):
+    """A decimal number, given back as DuckDB keeps it.
+
+    Args:
+        precision: digits in all, at most 38.
+        scale: digits after the point.
+    """
+
+    def __init__(self, precision: int, scale: int) -> None:
+        super().__init__(precision, scale)
+
+    def dialect_impl(self, dialect: Dialect) -> "ExactNumeric":
+        return self
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> None:
+        return None

@@ -1,0 +1,281 @@
+"""The database sink, on PostgreSQL: one row a key, however often it is written.
+
+An upsert may be repeated without harm, and a repeat changes nothing. That each is done at all, and exactly once, is for
+what surrounds it to promise.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from decimal import Decimal
+from functools import cache, lru_cache
+from itertools import chain, islice
+from math import isfinite
+from typing import Any
+
+import orjson
+from pydantic import SecretStr
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    REAL,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Executable,
+    Float,
+    Integer,
+    LargeBinary,
+    Numeric,
+    String,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    create_engine,
+    func,
+    literal_column,
+    make_url,
+    select,
+    text,
+    true,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.types import TypeEngine
+
+from . import migrations, tables
+from .rows import Columns, Shape, UpsertReport, batches, json_text, outside
+from .settings import PACKAGE, PREFIX, ProjectSettings, settings
+
+
+class DatabaseSettings(ProjectSettings):
+    """Where the tables are."""
+
+    database_url: SecretStr = SecretStr("")
+    """`postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; `make run` without it starts a server of this machine."""
+
+
+database_settings = DatabaseSettings()
+LOCAL = ""
+"""What of this module is on this machine alone: workers elsewhere do not reach it."""
+WRITES = True
+"""Whether rows are written to a database: without one, stored results are all that comes of a chunk."""
+CONTAINER_URL = f"postgresql://{PACKAGE}:{PACKAGE}@database/{PACKAGE}"
+"""The database of `compose.yaml`, as runs in containers reach it."""
+ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError,)
+"""What fails where the database does."""
+
+BATCH = 5000
+"""Rows in memory at a time, and in a statement."""
+
+__all__ = ["Connection", "ExactNumeric", "UpsertReport", "database", "insert", "upsert"]
+
+
+@cache
+def database() -> Engine:
+    """The project's database, one engine a process. It is reached on first use."""
+    given = database_settings.database_url.get_secret_value()
+    if not given:
+        raise ArgumentError(f"no database: set {PREFIX}DATABASE_URL to postgresql://USER:PASSWORD@HOST/DATABASE")
+    if given.partition("://")[0] not in {"postgresql", "postgres", "postgresql+psycopg"}:
+        raise ArgumentError(
+            f"{PREFIX}DATABASE_URL must begin with postgresql://, for this project writes to PostgreSQL"
+        )
+    try:
+        url = make_url(given)
+    except (ArgumentError, ValueError):
+        # Not from the error, which could show the password.
+        raise ArgumentError(f"{PREFIX}DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE") from None
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=settings.workers,
+        # A connection that the server or the network has dropped since is replaced before it is used.
+        pool_pre_ping=True,
+        pool_timeout=60,
+        connect_args={
+            "connect_timeout": 10,
+            # Times come back in UTC. A worker that hangs in a transaction, or whose machine is gone, does not keep its
+            # locks for hours.
+            "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=300s"
+            " -c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
+        },
+    )
+
+
+def prepare(upgrade: bool = False) -> str:
+    """Create the tables in a new database; in another one, look that all are there. Idempotent.
+
+    Args:
+        upgrade: whether to apply migrations that the database does not have.
+
+    Returns:
+        One line that says where the tables are.
+
+    Raises:
+        MissingTablesError: the database lacks a table, which a migration has to create.
+    """
+    migrations.prepare(database(), upgrade)
+    return f"tables are ready in {database().url}"
+
+
+def table_names() -> set[str]:
+    """Return the names that tables have, those of `durable` included."""
+    return {*tables.metadata.tables, *tables.internal.tables}
+
+
+def add_tables(names: list[str]) -> list[str]:
+    """Write the migration that creates tables, and apply it; return what was written, a line each."""
+    return [migrations.add_tables(database(), [tables.metadata.tables[name] for name in names])]
+
+
+def transaction() -> AbstractContextManager[Connection]:
+    """Return a transaction: it commits when its context ends, and rolls back when that raises."""
+    return database().begin()
+
+
+def epoch() -> str:
+    """Return the name of this filling of the tables; see `tables.epoch`."""
+    return tables.epoch(database())
+
+
+def endpoints() -> dict[str, str]:
+    """Return the settings with URLs that workers must reach, by the names of their variables."""
+    return {f"{PREFIX}DATABASE_URL": database_settings.database_url.get_secret_value()}
+
+
+def upsert(
+    connection: Connection,
+    table: Table,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    key: Iterable[str] | None = None,
+    newer: str | None = None,
+) -> UpsertReport:
+    """Insert rows, update those whose key exists and whose values differ, and leave the others untouched.
+
+    Of rows with one key the last counts, or with `newer` the newest, and the last of these. Columns that the rows do
+    not have keep their value; in a new row they take the database's default. None is NULL, in a JSON column too.
+
+    Writers of overlapping keys wait for each other and do not deadlock, if each writes a table once a transaction: each
+    statement locks its rows in the order of their keys, and more rows than one statement takes lock the table.
+
+    Args:
+        connection: in a transaction, which the caller commits.
+        table: its columns tell what the rows may hold.
+        rows: of any number, all with the same columns; up to 10,000 are in memory at a time.
+        key: the columns that tell rows apart, with a unique constraint; the primary key unless given.
+        newer: a column, such as a version or a time of change; a row is updated only where this one's is greater.
+
+    Returns:
+        The number of rows inserted, updated and left unchanged. A key that stands again so far down that it is not in
+        memory at the same time is counted again.
+
+    Raises:
+        ValueError: the table has no such key; a row has other columns than the first one, or a column that the table
+            does not have; a value cannot be kept as it is, or is missing in the key. Nothing is written.
+    """
+    report = UpsertReport()
+    checked = batches(table, rows, key, newer, dialect=connection.dialect, check=_unfit, size=BATCH)
+    first = list(islice(checked, 2))
+    several = len(first) > 1
+    # So that nothing is written where a later batch is refused.
+    with connection.begin_nested() if several else nullcontext():
+        if several:
+            # `text` doubles each %, as this has done already, and takes a colon for a parameter's.
+            name = connection.dialect.identifier_preparer.format_table(table).replace("%%", "%").replace(":", r"\:")
+            connection.execute(text(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE"))
+        for shape, columns in chain(first, checked):
+            report += _write(connection, shape, columns)
+    return report
+
+
+def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertReport:
+    arrays = {str(place): _array(values) for place, values in enumerate(map(_encoded, shape.kinds, columns))}
+    inserted, written = connection.execute(_statement(shape), arrays).one()
+    return UpsertReport(inserted, written - inserted, len(columns[0]) - written)
+
+
+@lru_cache(maxsize=100)
+def _statement(shape: Shape) -> Executable:
+    """One statement for a batch: its rows come as one array a column, whatever their number."""
+    arrays = [
+        cast(bindparam(str(place), type_=Text), ARRAY(kind, dimensions=1)) for place, kind in enumerate(shape.kinds)
+    ]
+    source = func.unnest(*arrays).table_valued(*shape.names).render_derived(name="src")
+    new = insert(shape.table).from_select(
+        shape.names, select(*(source.c[name] for name in shape.names)).where(true()), include_defaults=False
+    )
+    upserted = shape.on_conflict(new, shape.changed(new.excluded, _comparable))
+    # A row that was there has the id of this transaction as its xmax, for ON CONFLICT locks it; a new one has 0.
+    written = upserted.returning((literal_column("xmax", Integer) == 0).label("inserted")).cte()
+    return select(func.count().filter(written.c.inserted), func.count()).select_from(written)
+
+
+def _comparable(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    # PostgreSQL has no equality for json.
+    return cast(column, JSONB) if type(column.type) is JSON else column
+
+
+def _encoded(kind: TypeEngine[Any], values: Sequence[Any]) -> Sequence[Any]:
+    """Values as JSON has them, or else as text that PostgreSQL reads as the type."""
+    match kind:
+        case JSON():
+            return [None if value is None else json_text(value) for value in values]
+        case LargeBinary():
+            return [None if value is None else f"\\x{value.hex()}" for value in values]
+        case Float() if not all(map(isfinite, filter(None, values))):
+            # JSON has no word for NaN and infinity.
+            return [None if value is None else str(value) for value in values]
+        case Numeric() if int in {*map(type, values)}:
+            # orjson takes integers of 64 bits.
+            return [str(value) if isinstance(value, int) else value for value in values]
+    return values
+
+
+def _array(values: Sequence[Any]) -> str:
+    """The text of an array (PostgreSQL manual, 8.15.6), which but for the escapes of control characters is JSON."""
+    text = orjson.dumps(values, str).decode()
+    if "\\" in text:
+        text = _CONTROL.sub(lambda escape: escape[1] + str(orjson.loads(f'"{escape[2]}"')), text)
+    return "{" + text[1:-1] + "}"
+
+
+# A backslash and what it stands before, after whole pairs of them.
+_CONTROL = re.compile(r"(?<!\\)((?:\\\\)*)(\\(?:u[0-9a-f]{4}|[bfnrt]))")
+_NUL = re.compile(r"(?<!\\)(\\\\)*\\u0000")
+
+
+def _unfit(_: Column[Any], kind: TypeEngine[Any], values: Sequence[Any]) -> str | None:
+    match kind:
+        case Integer():
+            return outside(values, kind)
+        case Float() if isinstance(kind, REAL) or (kind.precision or 53) <= 24:
+            return "a floating-point number of 4 bytes is not exact; declare the column as Double"
+        case String() if "\0" in "".join(values):
+            return "PostgreSQL keeps no character \\x00 in text"
+        case JSON() if any(_NUL.search(json_text(value)) for value in values):
+            return "PostgreSQL keeps no character \\x00 in JSON"
+        case JSONB():
+            renumbered = [value for value in values if _renumbered(value)]
+            return f"a number in {renumbered[0]!r} comes back from jsonb as another one" if renumbered else None
+    return None
+
+
+def _renumbered(value: Any) -> bool:
+    # jsonb keeps decimal numbers, and writes them without an exponent: 1e23 comes back as an integer.
+    return bool(json.loads(json_text(value), parse_float=lambda text: json.loads(f"{Decimal(text):f}")) != value)
+
+
+class ExactNumeric(Numeric[Decimal]):
+    """A decimal number, kept exactly.
+
+    Args:
+        precision: digits in all.
+        scale: digits after the point.
+    """
+
+    def __init__(self, precision: int, scale: int) -> None:
+        super().__init__(precision, scale)

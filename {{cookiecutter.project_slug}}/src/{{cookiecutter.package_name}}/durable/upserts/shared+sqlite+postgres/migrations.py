@@ -1,0 +1,77 @@
+"""Changes of the tables of a database that has rows already: Alembic's, one file each in `migrations/versions`.
+
+A new database is created as the code has the tables, and marked as one that has all migrations.
+"""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.operations.ops import CreateTableOp, DowngradeOps, DropTableOp, UpgradeOps
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy.exc import ArgumentError
+
+from .settings import ROOT
+from .tables import create, epochs
+
+FOLDER = ROOT / "migrations"
+
+
+class MissingTablesError(ArgumentError):
+    """The database lacks tables that the code has. The message names them, and says what to do."""
+
+
+def prepare(engine: Engine, upgrade: bool) -> None:
+    """Create the tables in a new database; in another one, look that all are there. Idempotent.
+
+    Args:
+        engine: of the database.
+        upgrade: whether to apply the migrations that it does not have.
+
+    Raises:
+        MissingTablesError: a table is missing, and no migration creates it, or it is not applied.
+    """
+    missing = create(engine)
+    if upgrade:
+        command.upgrade(_config(), "head")
+        missing = create(engine)
+    if missing:
+        raise MissingTablesError(
+            f"the database lacks the table {', '.join(missing)}: apply its migration with `make setup`;"
+            f' if it has none, write it first: make migration M="add {missing[0]}"'
+        )
+
+
+def add_tables(engine: Engine, tables: Sequence[Table]) -> str:
+    """Write the migration that creates tables, which no database has so far, and apply it to this one.
+
+    Returns:
+        One line that says which file was written.
+    """
+    names = " and ".join(table.name for table in tables)
+
+    def only_these(_: Any, __: Any, scripts: list[Any]) -> None:
+        scripts[0].upgrade_ops = UpgradeOps([CreateTableOp.from_table(table) for table in tables])
+        scripts[0].downgrade_ops = DowngradeOps([DropTableOp.from_table(table) for table in tables])
+
+    script: Any = command.revision(
+        _config(), message=f"add {names}", autogenerate=True, process_revision_directives=only_these
+    )
+    prepare(engine, upgrade=True)
+    return f"wrote {Path(script.path).relative_to(ROOT)}"
+
+
+def _config() -> Config:
+    config = Config(ROOT / "alembic.ini", cmd_opts=Namespace(quiet=True))
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    return config
+
+
+@event.listens_for(epochs, "after_create")
+def _stamp(_: object, connection: Connection, **__: Any) -> None:
+    MigrationContext.configure(connection).stamp(ScriptDirectory(str(FOLDER)), "heads")

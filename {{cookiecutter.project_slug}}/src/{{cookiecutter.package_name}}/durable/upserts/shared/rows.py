@@ -1,0 +1,390 @@
+"""What an upsert does before the database sees a row: every value is checked, and each key comes once.
+
+A value that would come back as another one is refused here, for drivers disagree: some raise, some round, some drop a
+time zone or store NULL.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import partial
+from itertools import islice
+from operator import itemgetter, lt, ne
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    CHAR,
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Date,
+    DateTime,
+    Dialect,
+    Enum,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    TypeDecorator,
+    UniqueConstraint,
+    Uuid,
+    and_,
+    false,
+    or_,
+)
+from sqlalchemy.types import TypeEngine
+
+from .tables import UtcDateTime
+
+Columns = list[Sequence[Any]]
+"""The values of some rows, column by column."""
+Check = Callable[[Column[Any], TypeEngine[Any], Sequence[Any]], str | None]
+"""Tells why a database cannot keep these values, of one column and without None, or None where it can."""
+
+
+@dataclass(frozen=True)
+class UpsertReport:
+    """What an upsert did, counted in rows of the table."""
+
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    """Rows that were there already with the same values, or newer ones; nothing was written for them."""
+
+    @property
+    def rows(self) -> int:
+        """All of them: one a key."""
+        return self.inserted + self.updated + self.unchanged
+
+    def counts(self) -> dict[str, int]:
+        """Return the counts by name."""
+        return asdict(self)
+
+    def __add__(self, other: "UpsertReport") -> "UpsertReport":
+        return UpsertReport(
+            self.inserted + other.inserted,
+            self.updated + other.updated,
+            self.unchanged + other.unchanged,
+        )
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What an upsert is asked to do: with which table, by which key, for rows of which columns."""
+
+    table: Table
+    names: tuple[str, ...]
+    key: tuple[str, ...]
+    newer: str | None
+    kinds: tuple[TypeEngine[Any], ...]
+    """The columns' types, as the database has them."""
+
+    @property
+    def others(self) -> list[str]:
+        """The columns that are not of the key."""
+        return [name for name in self.names if name not in self.key]
+
+    def changed(
+        self,
+        new: Any,
+        comparable: Callable[[ColumnElement[Any]], ColumnElement[Any]] = lambda column: column,
+    ) -> ColumnElement[bool]:
+        """The condition under which a row is written anew: its values differ, and are newer where that is asked for.
+
+        Args:
+            new: the arriving row's columns.
+            comparable: makes of a column what the database can compare.
+        """
+        old = self.table.c
+        pairs = ((comparable(old[name]), comparable(new[name])) for name in self.others)
+        differs = or_(false(), *(before.is_distinct_from(after) for before, after in pairs))
+        if self.newer is None:
+            return differs
+        return and_(differs, or_(old[self.newer].is_(None), new[self.newer] > old[self.newer]))
+
+    def on_conflict(self, new: Any, where: ColumnElement[bool]) -> Any:
+        """Complete an insert of a dialect: a row whose key is there is written anew where a condition holds."""
+        if not self.others:
+            return new.on_conflict_do_nothing(index_elements=self.key)
+        changes = {name: new.excluded[name] for name in self.others}
+        return new.on_conflict_do_update(index_elements=self.key, set_=changes, where=where)
+
+
+def batches(
+    table: Table,
+    rows: Iterable[Mapping[str, Any]],
+    key: Iterable[str] | None,
+    newer: str | None,
+    *,
+    dialect: Dialect,
+    check: Check,
+    size: int,
+    ordered: bool = True,
+) -> Iterator[tuple[Shape, Columns]]:
+    """Read rows in batches of `size`, and yield each batch checked, with one row a key, in their order if `ordered`.
+
+    Raises:
+        ValueError: see `upsert`.
+    """
+    iterator = iter(rows)
+    shape: Shape | None = None
+    first = 1
+    while batch := list(islice(iterator, size)):
+        if shape is None:
+            shape = _shape(table, tuple(batch[0]), key, newer, dialect)
+        columns = _columns(shape, batch, first)
+        for place, name in enumerate(shape.names):
+            columns[place] = _checked(shape, table.c[name], shape.kinds[place], columns[place], dialect, check)
+        yield shape, _one_a_key(shape, columns, ordered)
+        first += len(batch)
+
+
+def _shape(
+    table: Table, names: tuple[str, ...], key: Iterable[str] | None, newer: str | None, dialect: Dialect
+) -> Shape:
+    if table.name == "excluded" or any(column.key != column.name for column in table.columns):
+        raise ValueError(f"table {table.name} is called `excluded`, or has a column with another key than its name")
+    if key is None:
+        key = [column.name for column in table.primary_key]
+    key = (key,) if isinstance(key, str) else tuple(map(str, key))
+    if not key:
+        raise ValueError(f"table {table.name} has no primary key to tell rows apart; give a unique one as key=")
+    constraints = [part for part in table.constraints if isinstance(part, PrimaryKeyConstraint | UniqueConstraint)]
+    indexes = [index for index in table.indexes if index.unique and _whole(index)]
+    if set(key) not in ({column.name for column in part.columns} for part in (*constraints, *indexes)):
+        raise ValueError(
+            f"table {table.name} has no unique constraint on {', '.join(key)}, by which rows are told apart"
+        )
+    if unknown := sorted({*map(str, names)} - {*table.columns.keys()}):
+        raise ValueError(f"table {table.name} has no column {', '.join(unknown)}")
+    if missing := sorted({*key, *([newer] if newer else [])} - {*names}):
+        raise ValueError(f"rows for table {table.name} lack the column {', '.join(missing)}")
+    for column in table.columns:
+        if column.name not in names and (lack := _lack(column)):
+            raise ValueError(f"rows for table {table.name} lack the column {column.name}, {lack}")
+    if newer in key:
+        raise ValueError(f"newer={newer!r} is a column of the key: it never differs")
+    kinds = (table.c[name].type for name in names)
+    stored = (kind.load_dialect_impl(dialect) if isinstance(kind, TypeDecorator) else kind for kind in kinds)
+    return Shape(table, names, key, newer, tuple(stored))
+
+
+def _whole(index: Index) -> bool:
+    """Whether an index is of all rows, and of columns alone."""
+    partial = any(option.endswith("_where") for option in index.dialect_kwargs)
+    return not partial and all(isinstance(part, Column) for part in index.expressions)
+
+
+def _lack(column: Column[Any]) -> str | None:
+    """Why a new row cannot do without a column, or None where the database has a value for it."""
+    if column.default is not None:
+        return "whose default is Python's; an upsert knows those of the database (server_default)"
+    given = column.nullable or column.server_default is not None or column is column.table.autoincrement_column
+    return None if given else "which is NOT NULL and has no default"
+
+
+def _columns(shape: Shape, batch: Sequence[Mapping[str, Any]], first: int) -> Columns:
+    try:
+        # As many columns as the first row, and each of its columns: the same ones.
+        if {*map(len, batch)} == {len(shape.names)}:
+            return [list(map(itemgetter(name), batch)) for name in shape.names]
+    except KeyError:
+        pass
+    number, row = next((number, row) for number, row in enumerate(batch, first) if row.keys() != {*shape.names})
+    raise ValueError(
+        f"row {number} has the columns {', '.join(map(str, row))}; the first one has {', '.join(shape.names)}"
+    )
+
+
+def _checked(
+    shape: Shape, column: Column[Any], kind: TypeEngine[Any], values: Sequence[Any], dialect: Dialect, check: Check
+) -> Sequence[Any]:
+    """The values as the column's type makes them, where all can be stored and will come back as they are."""
+
+    def refuse(reason: str) -> ValueError:
+        return ValueError(f"column {column.name} of table {shape.table.name}: {reason}")
+
+    if isinstance(column.type, TypeDecorator) and not isinstance(column.type, UtcDateTime):
+        convert = column.type.process_bind_param
+        try:
+            values = [convert(value, dialect) for value in values]
+        except (ArithmeticError, AttributeError, NotImplementedError, TypeError, ValueError) as error:
+            raise refuse(str(error) or f"the type {column.type!r} is not one that an upsert knows") from error
+    present: Sequence[Any] = values
+    if None in values:
+        if column.name in shape.key:
+            raise refuse("a row has no value in its key")
+        if column.name == shape.newer:
+            raise refuse("a row has no value, and so is neither newer nor older")
+        if not column.nullable:
+            raise refuse("a row has no value, and the column is NOT NULL")
+        present = [value for value in values if value is not None]
+    try:
+        reason = _reason(kind, present, column.name in (*shape.key, shape.newer)) or check(column, kind, present)
+        if not reason and isinstance(kind, DateTime) and kind.timezone:
+            # A moment is one whatever its zone; and Python takes the two of an autumn's hour that comes twice for one.
+            values = [None if value is None else value.astimezone(UTC) for value in values]
+    except (ArithmeticError, ValueError) as error:
+        raise refuse(str(error)) from error
+    if reason:
+        raise refuse(reason)
+    return values
+
+
+def _reason(kind: TypeEngine[Any], values: Sequence[Any], compared: bool) -> str | None:
+    """Why no database may take these values for a column of this type."""
+    rule = next((rule for known, rule in _RULES.items() if isinstance(kind, known)), None)
+    if rule is None or isinstance(kind, CHAR | Enum) or not getattr(kind, "as_uuid", True):
+        return f"the type {kind!r} is not one that an upsert knows: {', '.join(known.__name__ for known in _RULES)}"
+    if not all(map(rule.takes, {*map(type, values)})):
+        other = next(value for value in values if not rule.takes(type(value)))
+        wanted = " or ".join(taken.__name__ for taken in rule.types)
+        return f"{_shown(other)} is {type(other).__name__} where {wanted} is wanted"
+    if compared and isinstance(kind, JSON):
+        return "JSON cannot tell rows apart, nor which one is newer"
+    if compared and any(map(ne, values, values)):
+        return "NaN is not equal to itself"
+    return rule.reason(kind, values)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    types: tuple[type, ...]
+    reason: Callable[[Any, Sequence[Any]], str | None] = lambda *_: None
+
+    def takes(self, found: type) -> bool:
+        # A datetime is a date, which would lose its time of day, and a bool is an int.
+        other = (datetime if self.types == (date,) else (), bool if int in self.types else ())
+        return issubclass(found, self.types) and not issubclass(found, other)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def _text(kind: String, values: Sequence[str]) -> str | None:
+    text = "".join(values)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return f"{error.object[error.start]!r} is half a character (a surrogate) and no text"
+    if kind.length is not None and values and (longest := max(values, key=len))[kind.length :]:
+        return f"{longest!r} has {len(longest)} characters; {kind.length} fit"
+    return None
+
+
+def _moment(kind: DateTime, values: Sequence[datetime]) -> str | None:
+    if (precision := getattr(kind, "precision", None)) not in (None, 6):
+        return f"a moment is kept to {precision} digits of a second; declare the column without a precision"
+    if {*map(type, values)} - {datetime}:
+        for value in values:
+            # As pandas has them.
+            nanoseconds: int = getattr(value, "nanosecond", 0)
+            if value != value or nanoseconds:
+                return f"{value!r} is no moment, or has nanoseconds, which are not kept"
+    if {value.tzinfo is None for value in values} <= {not kind.timezone}:
+        return None
+    wrong = next(value for value in values if (value.tzinfo is None) == kind.timezone)
+    return f"{wrong!r} has no time zone" if kind.timezone else f"{wrong!r} has a time zone, which is not kept"
+
+
+def _decimal(kind: Numeric[Any], values: Sequence[Decimal | int]) -> str | None:
+    if not kind.asdecimal:
+        return "a Numeric without asdecimal gives back floating-point numbers"
+    for value in map(Decimal, values):
+        if not value.is_finite():
+            return f"{value} is not a number"
+        if kind.precision is not None:
+            in_units(value, kind.precision, kind.scale or 0)
+    return None
+
+
+def in_units(value: Decimal, precision: int, scale: int) -> int:
+    """Return a decimal number as an integer of its column's smallest unit, 10 ** -scale.
+
+    Raises:
+        ValueError: it has more digits than the column.
+    """
+    if (value.is_finite() and -scale <= value.adjusted() <= precision) or not value:
+        # Not by decimal's own arithmetic, which rounds to the digits of its context.
+        numerator, denominator = value.as_integer_ratio()
+        units, rest = divmod(numerator * int(10**scale), denominator)
+        if not rest and abs(units) < 10**precision:
+            return units
+    raise ValueError(f"{value} does not fit NUMERIC({precision}, {scale})")
+
+
+def _double(_: Float[Any], values: Sequence[float]) -> str | None:
+    if {*map(type, values)} <= {float}:
+        return None
+    rounded = [value for value in values if isinstance(value, int) and value != float(value)]
+    return f"{rounded[0]} is not exact as a floating-point number" if rounded else None
+
+
+def _json(_: JSON, values: Sequence[Any]) -> str | None:
+    for value in values:
+        try:
+            text = json_text(value)
+            text.encode()
+            if json.loads(text) == value:
+                continue
+        except (TypeError, ValueError, RecursionError) as error:
+            return f"{value!r} is not JSON: {error}"
+        return f"{value!r} would come back from JSON as {json.loads(json_text(value))!r}"
+    return None
+
+
+json_text = partial(json.dumps, allow_nan=False, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+"""One text for one value, so that databases that keep text see what changed."""
+
+_RULES: dict[type[TypeEngine[Any]], _Rule] = {
+    Boolean: _Rule((bool,)),
+    Integer: _Rule((int,)),
+    Float: _Rule((float, int), _double),
+    Numeric: _Rule((Decimal, int), _decimal),
+    String: _Rule((str,), _text),
+    LargeBinary: _Rule((bytes,)),
+    Date: _Rule((date,)),
+    DateTime: _Rule((datetime,), _moment),
+    Uuid: _Rule((UUID,)),
+    JSON: _Rule((object,), _json),
+}
+
+
+def outside(values: Collection[int], kind: TypeEngine[Any] | None = None) -> str | None:
+    """Why integers do not fit a column of this type, or one of 64 bits."""
+    bits = 16 if isinstance(kind, SmallInteger) else 64 if kind is None or isinstance(kind, BigInteger) else 32
+    for value in (min(values, default=0), max(values, default=0)):
+        if not -(1 << bits - 1) <= value < 1 << bits - 1:
+            return f"{value} does not fit an integer of {bits} bits"
+    return None
+
+
+def _one_a_key(shape: Shape, columns: Columns, ordered: bool) -> Columns:
+    """One row a key, in their order if so asked: of those with one key the newest, and of these the last one."""
+    keyed = [columns[shape.names.index(name)] for name in shape.key]
+    keys = keyed[0] if len(keyed) == 1 else list(zip(*keyed, strict=True))
+    if all(map(lt, keys, islice(keys, 1, None))) or (not ordered and len({*keys}) == len(keys)):
+        return columns
+    if shape.newer is None:
+        last = dict(zip(keys, range(len(keys)), strict=True))
+    else:
+        versions = columns[shape.names.index(shape.newer)]
+        last = {}
+        for place, name in enumerate(keys):
+            if name not in last or versions[last[name]] <= versions[place]:
+                last[name] = place
+    order = [last[name] for name in sorted(last)]
+    return [[column[place] for place in order] for column in columns]

@@ -1,0 +1,110 @@
+"""The schema: what tables of yours stand on, the types of their columns, and when tables are created."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    insert,
+    inspect,
+    select,
+)
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from .settings import PREFIX, settings
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A timestamp with its time zone: stored and given back in UTC, whether or not the database keeps zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if not isinstance(value, datetime):
+            raise ValueError(f"{type(value).__name__} where datetime is wanted")
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData()
+"""Of your tables: what stands on it is created, upserted into and migrated."""
+internal = MetaData()
+"""Of this folder's own tables, which need no migrations: those that a database lacks are created."""
+
+epochs = Table("epochs", internal, Column("epoch", String(32), primary_key=True))
+"""One row: which filling of this database it is. See `epoch`."""
+
+
+def create(engine: Engine) -> list[str]:
+    """Create all tables in a new database; in another one, those of `internal` that it lacks. Idempotent.
+
+    Returns:
+        The names of the tables on `metadata` that the database lacks all the same.
+    """
+    if not _exist(engine):
+        try:
+            with engine.begin() as connection:
+                internal.create_all(connection)
+                metadata.create_all(connection)
+                connection.execute(insert(epochs).values(epoch=uuid4().hex))
+        except DBAPIError:
+            # Unless another process did so at the same time.
+            if not _exist(engine):
+                raise
+    with engine.connect() as connection:
+        found = inspect(connection)
+        lacking = [table for table in internal.sorted_tables if not found.has_table(table.name)]
+        missing = [t.fullname for t in metadata.sorted_tables if not found.has_table(t.name, schema=t.schema)]
+    if lacking:
+        internal.create_all(engine, lacking)
+    return missing
+
+
+def _exist(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        return inspect(connection).has_table(epochs.name)
+
+
+def epoch(engine: Engine) -> str:
+    """Return the name of this filling of the tables: 32 hex digits, others after the database was made anew.
+
+    A task that writes here takes it as an input. A result that was stored for a database that is gone then does not
+    pass for rows in this one.
+    """
+    with engine.connect() as connection:
+        name: str = connection.execute(select(epochs.c.epoch)).scalar_one()
+        return name
+
+
+def default_file(name: str) -> Path:
+    """Return the file of the database in `home`, where no setting names another.
+
+    Raises:
+        ArgumentError: it is not there, but one of another name is, as versions before 0.2 had it.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    file = settings.home / name
+    others = [other for other in settings.home.glob(f"*{file.suffix}") if other != file]
+    if others and not file.exists():
+        raise ArgumentError(
+            f"{others[0]} is there, but not {file}: rename it (with its -wal and -shm, if they are there),"
+            f" or set {PREFIX}DATABASE_URL"
+        )
+    return file

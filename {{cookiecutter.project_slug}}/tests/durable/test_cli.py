@@ -1,0 +1,228 @@
+"""The command line: what it says, its exit codes, and what it leaves behind."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from prefect import flow
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from {{ cookiecutter.package_name }}.durable import discovery, results, upserts
+from {{ cookiecutter.package_name }}.durable.cache_keys import ACROSS_RUNS
+from {{ cookiecutter.package_name }}.durable.checkpoints import IN_STORE, REMEMBERS
+from {{ cookiecutter.package_name }}.durable.cli import main
+from {{ cookiecutter.package_name }}.durable.settings import settings
+
+from tests.support import toy, toys
+from tests.support.toys import FLOW, chunks, fail, write
+
+SKIPS = REMEMBERS or ACROSS_RUNS
+"""Whether a new run skips what an earlier one has done."""
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the command line in this process and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["project", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    return int(exit_.value.code or 0)
+
+
+@pytest.mark.parametrize("kind", ["missing", "a folder", "not UTF-8"])
+def test_unusable_source_is_one_line_exit_code_2_and_nothing_written(
+    kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "source.txt"
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "not UTF-8":
+        path.write_bytes(b"a caf\xe9 1\n")
+    settings.home.rmdir()
+    assert call(monkeypatch, "run", FLOW, str(path)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert f"{path}: cannot be read" in err
+    assert not settings.home.exists()
+    settings.home.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", FLOW, "a", "--times", "0"], "times: Input should be greater than 0"),
+        (["run", FLOW, "a", "--times", "x"], "Invalid value"),
+        (["run", FLOW], "requires an argument"),
+        (["run", FLOW, "a", "--nonsense"], "Unknown option"),
+        (["nonsense"], "Unknown command"),
+    ],
+)
+def test_wrong_arguments_are_refused(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not list(settings.home.iterdir())
+
+
+@pytest.mark.usefixtures("api")
+def test_job_that_is_no_name_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = chunks(tmp_path / "f.txt", 1)
+    assert call(monkeypatch, "run", FLOW, str(path), "--job", "../escape") == 2
+    assert "cannot be the name of a job" in capsys.readouterr().err
+
+
+def test_each_flow_is_a_command_with_its_parameters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["project", "run", FLOW, "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    out = " ".join(capsys.readouterr().out.split())
+    for part in ("Load toys.", "--source", "A file of toys.", "--times", "--verbose"):
+        assert part in out
+
+
+def test_two_flows_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def other() -> None: ...
+
+    other.__module__ = toys.__name__
+    monkeypatch.setattr(toys, "other", flow(name=FLOW)(other), raising=False)
+    monkeypatch.setattr(discovery, "PACKAGES", [toys.__name__, toy.__name__])
+    assert call(monkeypatch, "run") == 2
+    assert capsys.readouterr().err == f"two flows are called {FLOW}, in {toys.__name__} and {toy.__name__}\n"
+
+
+def test_of_several_flows_one_has_to_be_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(toys, "other", flow(name="load-others")(lambda: None), raising=False)
+    monkeypatch.setattr(toys.other.fn, "__module__", toys.__name__)  # type: ignore[attr-defined]
+    monkeypatch.setattr(discovery, "PACKAGES", [toys.__name__, toy.__name__])
+    assert call(monkeypatch, "run") == 2, "nothing is run, which is no success"
+    assert capsys.readouterr().err.endswith(f"FLOW=load-others`: load-others, {FLOW}\n")
+
+
+def test_project_without_a_flow_says_how_to_write_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(discovery, "PACKAGES", [])
+    assert call(monkeypatch, "run") == 2
+    assert "make flow NAME=orders" in capsys.readouterr().err
+
+
+def test_misspelt_setting_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("{{ cookiecutter.package_name | upper }}_WORKERZ", "3")
+    assert call(monkeypatch, "status") == 2
+    name = "{{ cookiecutter.package_name | upper }}_WORKER"
+    assert capsys.readouterr().err == f"there is no setting {name}Z; did you mean {name}S?\n"
+
+
+@pytest.mark.usefixtures("api")
+def test_setup_may_be_repeated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "setup") == call(monkeypatch, "setup") == 0
+    out = capsys.readouterr().out
+    assert "results are kept in " in out
+    assert ("tables are ready in " in out) is upserts.WRITES
+
+
+def test_run_says_what_it_skipped_and_did(
+    api: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = chunks(tmp_path / "some.txt", 3)
+    with path.open("a") as file:
+        file.write("nonsense\n")
+    assert call(monkeypatch, "run", FLOW, str(path)) == 0
+    out, err = capsys.readouterr()
+    assert f"{FLOW}/some: 4 chunks, 0 skipped, 4 done" in out
+    assert "10 read, 1 rejected" in out
+    file_of = settings.home / "rejects" / FLOW / "some.csv"
+    assert f"1 rejected record, with line and reason: {file_of}\ncorrect" in out
+    assert out.splitlines()[-1].startswith(f"this run: {api.removesuffix('/api')}/runs/flow-run/")
+    assert err == "", "no bar where there is no terminal, and no log"
+    again = (4, 0) if SKIPS else (0, 4)
+    assert call(monkeypatch, "run", FLOW, str(path)) == 0
+    assert f"{FLOW}/some: 4 chunks, {again[0]} skipped, {again[1]} done" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("api")
+def test_status_and_reset_know_each_job(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = chunks(tmp_path / "some.txt", 3)
+    assert call(monkeypatch, "run", FLOW, str(path)) == 0
+    capsys.readouterr()
+    assert call(monkeypatch, "status") == 0
+    shown = f"{FLOW}/some: 3 of 3 chunks done\n" if REMEMBERS else ""
+    assert capsys.readouterr().out == f"{shown}no run was killed\n"
+    assert call(monkeypatch, "reset", f"{FLOW}/some") == (0 if REMEMBERS else 2)
+    capsys.readouterr()
+    assert call(monkeypatch, "status") == 0
+    assert capsys.readouterr().out == "no run was killed\n"
+    assert call(monkeypatch, "run", FLOW, str(path)) == 0
+    # Without a database, stored results still count.
+    cached = ACROSS_RUNS and not (REMEMBERS and upserts.WRITES)
+    assert f"{FLOW}/some: 3 chunks, {3 if cached else 0} skipped" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("api")
+def test_job_that_is_not_known_cannot_be_reset(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "reset", "nonsense") == 2
+    assert capsys.readouterr().err == "nothing is known of a job 'nonsense'; `make status` shows those that there are\n"
+
+
+@pytest.mark.usefixtures("api")
+def test_failed_chunk_is_exit_code_1_and_the_others_are_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = chunks(tmp_path / "week.txt", 3)
+    file = fail(path, "02")
+    assert call(monkeypatch, "run", FLOW, str(path)) == 1
+    failed, page = capsys.readouterr().err.splitlines()
+    assert failed.startswith("1 of 3 chunks failed, the first with: bad luck. The others are done; ")
+    assert page.startswith("this run: http")
+    file.unlink()
+    assert call(monkeypatch, "run", FLOW, str(path)) == 0
+    again = (2, 1) if SKIPS else (0, 3)
+    assert f"{FLOW}/week: 3 chunks, {again[0]} skipped, {again[1]} done" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("api")
+def test_nothing_to_resume_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert call(monkeypatch, "run", FLOW, str(write(tmp_path / "none.txt"))) == 0
+    assert call(monkeypatch, "resume") == 0
+    assert "Nothing to resume" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("api")
+def test_run_with_nothing_left_needs_no_server(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = chunks(tmp_path / "some.txt", 3)
+    assert call(monkeypatch, "run", FLOW, str(path)) == 0
+    monkeypatch.setattr("{{ cookiecutter.package_name }}.durable.server.START_TIMEOUT", 0)
+    capsys.readouterr()
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        code = call(monkeypatch, "run", FLOW, str(path))
+    out, err = capsys.readouterr()
+    if REMEMBERS and not (IN_STORE and results.NEEDS_SERVER):
+        assert code == 0
+        assert out == f"{FLOW}/some: 3 chunks, 3 skipped, 0 done\nnothing is left to do; no run was started\n"
+    else:
+        assert (code, err.count("\n")) == (2, 1), "it asks for a server"
+
+
+def test_unreachable_server_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert call(monkeypatch, "run", FLOW, str(chunks(tmp_path / "f.txt", 1))) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "no Prefect server answers at PREFECT_API_URL=http://127.0.0.1:9/api" in err

@@ -1,0 +1,122 @@
+"""The server takes the end of a run's heartbeats for its end: a run of a deployment is killed, elsewhere as it were."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from prefect import Task, get_client
+from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Running
+
+from {{ cookiecutter.package_name }}.durable.heartbeats import AUTOMATION
+from {{ cookiecutter.package_name }}.durable.server import ServerError, check
+from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT
+
+from tests.support.deploying import MAKE, copy, deployed, environment_of, make, stop
+
+TIMEOUT = 120
+"""Seconds for anything to happen."""
+RUN = """
+import sys, time
+from prefect import get_client
+from prefect.flow_engine import run_flow
+from {{ cookiecutter.package_name }}.flows.probes import flow
+
+flow.run_chunks = lambda *_, **__: time.sleep(3600)
+with get_client(sync_client=True) as client:
+    flow_run = client.read_flow_run(sys.argv[1])
+run_flow(flow.load_probes, flow_run=flow_run)
+"""
+
+
+@pytest.fixture
+def ui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server with all its services, as `make ui` starts it: that of the other tests may have none."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    environment = os.environ | {
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_UI_ENABLED": "false",
+    }
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    log = tmp_path / "log"
+    with log.open("w") as output, temporary_settings({PREFECT_API_URL: url}):
+        server = subprocess.Popen(
+            [*MAKE, "ui"], cwd=ROOT, env=environment, stdout=output, stderr=output, text=True, start_new_session=True
+        )
+        try:
+            wait(lambda: answers(url), log)
+            yield url
+        finally:
+            stop(server)
+
+
+def answers(url: str) -> bool:
+    try:
+        check(url)
+    except ServerError:
+        return False
+    return True
+
+
+def wait(happens: Callable[[], object], log: Path) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not happens():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
+
+
+# It starts a dozen programs, which takes long on a busy machine.
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_run_is_crashed_by_the_server_and_resumed(ui: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    project = copy(tmp_path)
+    assert "--within must be at least 10" in make(project, "deploy", "IMAGE=any", "WITHIN=9").stderr
+    with deployed(project, "IMAGE=any", "WITHIN=10") as deployment, get_client(sync_client=True) as client:
+        # The first one is changed, not a second one made.
+        assert make(project, "deploy", "IMAGE=any", "WITHIN=10").returncode == 0
+        (automation,) = client.read_automations_by_name(AUTOMATION)
+        assert automation.description == "A run that has sent no heartbeat for 10 s is Crashed."
+        flow_run = client.create_flow_run_from_deployment(deployment.id)
+
+        def state() -> State:
+            found = client.read_flow_run(flow_run.id).state
+            assert found
+            return found
+
+        def heartbeats() -> list[object]:
+            wanted = {"event": {"name": ["prefect.flow-run.heartbeat"]}}
+            return list(httpx.post(f"{ui}/events/filter", json={"filter": wanted}).raise_for_status().json()["events"])
+
+        # With a home of its own, as on another machine: nothing is left of it here.
+        environment = environment_of(project) | {f"{PREFIX}HOME": str(tmp_path / "elsewhere")}
+        command = [sys.executable, "-c", RUN, str(flow_run.id)]
+        run = subprocess.Popen(command, env=environment, text=True, start_new_session=True)
+        try:
+            wait(heartbeats, log)
+            assert state().is_running()
+        finally:
+            # With the processes that it has started, as a machine dies.
+            os.killpg(run.pid, signal.SIGKILL)
+            stop(run)
+        wait(lambda: not state().is_running(), log)
+        assert state().is_crashed()
+        assert state().message == "No heartbeat for 10 s: the process is gone."
+        task_run = client.create_task_run(Task(lambda: None, name="task"), flow_run.id, "0", state=Running())
+        done = make(project, "resume")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"Flow run {flow_run.name} is scheduled; a worker will resume it.\n"
+        assert state().is_scheduled()
+        assert client.read_task_run(task_run.id).state_name == "Crashed"
+        assert "Nothing to resume" in make(project, "resume").stdout

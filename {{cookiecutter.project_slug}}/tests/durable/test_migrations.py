@@ -1,0 +1,181 @@
+"""Migrations: the tables of a database that holds rows follow those of the flows, and no migration drops any.
+
+They are made in another folder than the project's, for one more flow module, with a table of its own.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from {{ cookiecutter.package_name }}.durable import discovery, migrations, upserts
+from {{ cookiecutter.package_name }}.durable.settings import ROOT
+from {{ cookiecutter.package_name }}.durable.upserts import database
+
+from tests.support import sink
+from tests.support.processes import Child
+
+MODULE = """
+from sqlalchemy import Column, Integer, Table
+
+from {{ cookiecutter.package_name }}.durable import UtcDateTime, metadata
+
+made_up = Table("made_up", metadata, Column("id", Integer, primary_key=True), %s)
+"""
+OLD, NEW = 'Column("value", Integer)', 'Column("value", Integer), Column("more", UtcDateTime)'
+"""Its columns."""
+
+PROCESS = """
+import os
+import sys
+from pathlib import Path
+
+from {{ cookiecutter.package_name }} import flows
+from {{ cookiecutter.package_name }}.durable import discovery, migrations, upserts
+from {{ cookiecutter.package_name }}.durable.cli import main
+
+folder = Path(__file__).parent
+flows.__path__.append(str(folder / "flows"))
+migrations.ROOT, migrations.FOLDER = folder, folder / "migrations"
+os.chdir(folder)
+sys.stderr = sys.stdout
+"""
+PREPARE = "discovery.flows()\nupserts.prepare(upgrade=True)"
+MIGRATION = "from alembic.config import main\nmain(['--quiet', 'revision', '--autogenerate', '-m', 'made up'])"
+ADD = "discovery.flows()\nupserts.add_tables(['made_up'])"
+STATUS = "sys.argv[1:] = ['status']\nmain()"
+
+
+class Project:
+    """The project's migrations in another folder, and flow modules that it has beside its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.module = folder / "flows" / "made_up.py"
+        self.versions = folder / "migrations" / "versions"
+        shutil.copytree(ROOT / "migrations", folder / "migrations")
+        shutil.copy(ROOT / "alembic.ini", folder)
+        self.module.parent.mkdir()
+
+    def do(self, code: str) -> tuple[int | None, str]:
+        """Run a process that has imported nothing of a flow yet; return its exit code and what it has printed."""
+        sink.release()
+        script = self.folder / "process.py"
+        script.write_text(PROCESS + code)
+        return Child(script).end()
+
+    def prepare(self) -> None:
+        """Create the tables in a new database, or apply the migrations that it does not have."""
+        assert self.do(PREPARE) == (0, "")
+
+    def migration(self) -> str:
+        """Write the migration from the database to the code; return its text."""
+        known = set(self.versions.glob("*.py"))
+        assert self.do(MIGRATION) == (0, "")
+        (script,) = set(self.versions.glob("*.py")) - known
+        return script.read_text()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture
+def filled(project: Project) -> Project:
+    """With the module, whose table has a row."""
+    project.module.write_text(MODULE % OLD)
+    project.prepare()
+    execute("INSERT INTO made_up (id, value) VALUES (1, 7)")
+    return project
+
+
+def execute(statement: str) -> None:
+    with database().begin() as connection:
+        connection.execute(text(statement))
+
+
+def values() -> list[int]:
+    with database().connect() as connection:
+        return list(connection.scalars(text("SELECT value FROM made_up")))
+
+
+def columns(table: str) -> list[str]:
+    """The columns of a table; none if it is not there."""
+    with database().connect() as connection:
+        there = inspect(connection)
+        return [column["name"] for column in there.get_columns(table)] if there.has_table(table) else []
+
+
+@pytest.mark.slow
+def test_table_in_a_module_of_its_own_is_kept(filled: Project) -> None:
+    written = filled.migration()
+    assert "made_up" not in written
+    assert "drop_table" not in written
+    filled.prepare()
+    assert values() == [7]
+
+
+@pytest.mark.slow
+def test_table_that_no_flow_has_is_left_alone(filled: Project) -> None:
+    execute("CREATE TABLE somebodys (id INTEGER PRIMARY KEY)")
+    filled.module.unlink()
+    written = filled.migration()
+    assert "drop" not in written.partition("def downgrade")[0]
+    filled.prepare()
+    assert values() == [7]
+    assert columns("somebodys") == ["id"]
+
+
+@pytest.mark.slow
+def test_new_column_comes_to_a_database_that_has_rows(filled: Project) -> None:
+    filled.module.write_text(MODULE % NEW)
+    assert "'more'" in filled.migration()
+    filled.prepare()
+    filled.prepare()
+    assert columns("made_up") == ["id", "value", "more"]
+    assert values() == [7]
+
+
+def test_new_database_is_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
+    monkeypatch.setattr(migrations, "FOLDER", folder)
+    last = ScriptDirectory(str(folder)).get_current_head()
+    (folder / "versions" / "break.py").write_text(
+        f"revision = 'break'\ndown_revision = {last!r}\n\n\ndef upgrade():\n    raise AssertionError\n"
+    )
+    discovery.flows()
+    for _ in range(2):
+        upserts.prepare(upgrade=True)
+    assert columns("epochs") == ["epoch"]
+
+
+def test_table_that_a_database_lacks_is_said_until_its_migration_is_applied(project: Project) -> None:
+    project.prepare()
+    project.module.write_text(MODULE % OLD)
+
+    refused = (
+        "the database lacks the table made_up: apply its migration with `make setup`; if it has none, write it first:"
+        ' make migration M="add made_up"\n'
+    )
+    assert project.do(STATUS) == (2, refused)
+    assert "create_table('made_up'" in project.migration()
+    assert project.do(STATUS) == (2, refused)
+    project.prepare()
+    assert columns("made_up") == ["id", "value"]
+
+
+@pytest.mark.slow
+def test_migration_that_adds_a_table_brings_it_to_every_database(project: Project, tmp_path: Path) -> None:
+    project.prepare()
+    sink.copy(tmp_path)
+    project.module.write_text(MODULE % OLD)
+    assert project.do(ADD) == (0, "")
+    assert columns("made_up") == ["id", "value"]
+    sink.put_back(tmp_path)
+    assert columns("made_up") == []
+    project.prepare()
+    assert columns("made_up") == ["id", "value"]
+    assert "made_up" not in project.migration()

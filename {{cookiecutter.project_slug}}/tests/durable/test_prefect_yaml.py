@@ -1,0 +1,135 @@
+"""A misspelt key of prefect.yaml is found before it is missed."""
+
+from pathlib import Path
+
+import pytest
+
+from {{ cookiecutter.package_name }}.durable import prefect_yaml
+from {{ cookiecutter.package_name }}.durable.prefect_yaml import FILE, POOL, faults, unknown_keys
+from {{ cookiecutter.package_name }}.durable.settings import PACKAGE
+
+TEXT = FILE.read_text(encoding="utf-8")
+
+
+def test_the_file_as_it_is_has_none() -> None:
+    assert list(unknown_keys(TEXT)) == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("deployments:", "deployment:"),
+        ("    pull:", "    puls:"),
+        ("    concurrency_limit:", "    concurency_limit:"),
+        ("      collision_strategy:", "      collision:"),
+        ("      name:", "      pool:"),
+    ],
+)
+def test_a_misspelt_key_is_named_with_its_line(right: str, wrong: str) -> None:
+    assert right in TEXT
+    line = TEXT[: TEXT.index(right)].count("\n") + 1
+    (said,) = unknown_keys(TEXT.replace(right, wrong, 1))
+    assert said.startswith(f"prefect.yaml:{line}: Prefect knows no {wrong.strip(' :')} here")
+
+
+def test_what_may_be_meant_is_said() -> None:
+    (said,) = unknown_keys("deployments: [{name: a, shedules: []}]\n")
+    assert said.endswith("Prefect knows no shedules here; schedules may be meant")
+
+
+def test_schedules_steps_and_anchors_are_known() -> None:
+    assert not list(
+        unknown_keys(
+            "definitions: {daily: &daily {cron: 0 4 * * *}}\n"
+            "pull: [{prefect.deployments.steps.set_working_directory: {directory: /app}}]\n"
+            "deployments: [{name: a, schedules: [*daily, {interval: 60, slug: often}], concurrency_limit: 1}]\n"
+        )
+    )
+    assert list(unknown_keys("deployments: [{schedules: [{corn: 0 4 * * *}]}]"))
+
+
+VARIABLES = "work_pool: {name: " + POOL + ", job_variables: "
+FLOW = f"entrypoint: {PACKAGE}.flows.probes.flow.load_probes, "
+
+
+@pytest.fixture
+def probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project with a flow."""
+    file = tmp_path / "src" / PACKAGE / "flows" / "probes" / "flow.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("def load_probes(folder: str = '', job: str = '') -> None: ...\n")
+    monkeypatch.setattr(prefect_yaml, "ROOT", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "said"),
+    [
+        (VARIABLES + "{nmae: a, env: {ANY: a}}}", "nmae here; name may be meant"),
+        (VARIABLES + "{envs: {}}}", "envs here; env may be meant"),
+        (FLOW + "parameters: {foldr: a, job: b}", "foldr here; folder may be meant"),
+        (FLOW + "schedules: [{cron: 0 4 * * *, parameters: {jobs: b}}]", "jobs here; job may be meant"),
+    ],
+)
+@pytest.mark.usefixtures("probes")
+def test_what_the_work_pool_or_the_flow_does_not_have_is_named(deployment: str, said: str) -> None:
+    (found,) = unknown_keys("deployments: [{" + deployment + "}]")
+    assert found.endswith(f"Prefect knows no {said}")
+
+
+@pytest.mark.parametrize(
+    "deployment",
+    [
+        "work_pool: {name: of-others, job_variables: {cpu: 256}}",
+        "entrypoint: elsewhere.flows.load, parameters: {any: a}",
+        "parameters: {any: a}",
+    ],
+)
+def test_what_is_not_of_this_project_is_left_alone(deployment: str) -> None:
+    assert list(unknown_keys("deployments: [{" + deployment + "}]")) == []
+
+
+@pytest.mark.usefixtures("probes")
+@pytest.mark.parametrize("entrypoint", ["flows.gone.flow.load_gone", "flows.probes.flow.load_others"])
+def test_flow_that_is_not_there_is_named_with_its_line(entrypoint: str) -> None:
+    (said,) = unknown_keys(f"deployments:\n- name: a\n  entrypoint: {PACKAGE}.{entrypoint}\n")
+    assert said == f"prefect.yaml:3: there is no flow {PACKAGE}.{entrypoint}"
+
+
+def test_what_deployments_share_is_checked_too() -> None:
+    (said,) = unknown_keys("definitions: {common: &common {tgs: [a]}}\ndeployments: [{name: a, <<: *common}]\n")
+    assert said == "prefect.yaml:1: Prefect knows no tgs here; tags may be meant"
+
+
+def test_a_key_that_stands_twice_is_named_once() -> None:
+    text = "definitions: {env: &env {A: 1,\nA: 2}}\npull: [{a: *env}, {b: *env}]\n"
+    assert list(unknown_keys(text)) == ["prefect.yaml:2: A stands here again, and the first is ignored"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"name: a\n\tb: c\n", "prefect.yaml:2: found character '\\t' that cannot start any token"),
+        (b"name: *b\n", "prefect.yaml:1: found undefined alias 'b'"),
+        (b"name: \x07\n", "prefect.yaml: unacceptable character #x0007"),
+        (b"name: \xff\n", "prefect.yaml: 'utf-8' codec can't decode"),
+        (None, "prefect.yaml: [Errno 2] No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, content: bytes | None, said: str) -> None:
+    file = tmp_path / "prefect.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    (found,) = faults(file)
+    assert found.startswith(said)
+    assert "\n" not in found
+
+
+def test_a_template_of_jobs_that_cannot_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "prefect.yaml"
+    file.write_text("deployments: [{" + VARIABLES + "{env: {}}}}]")
+    template = tmp_path / "work-pool.json"
+    monkeypatch.setattr(prefect_yaml, "TEMPLATE", template)
+    template.write_text('{"variables": {\n"properties" {}}}')
+    assert faults(file) == ["work-pool.json:2: Expecting ':' delimiter"]
+    template.write_text('{"variables": {}}')
+    assert faults(file) == ["prefect.yaml:1: Prefect knows no env here"]

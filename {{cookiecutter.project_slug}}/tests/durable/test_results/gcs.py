@@ -1,0 +1,10 @@
+"""The bucket of results: where it is."""
+
+import pytest
+
+from {{ cookiecutter.package_name }}.durable.results import register, settings
+
+
+@pytest.mark.usefixtures("api")
+def test_place_is_said() -> None:
+    assert register() == f"results are kept in gs://results/{settings.results_folder}"

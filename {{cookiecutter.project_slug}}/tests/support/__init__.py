@@ -1,0 +1,5 @@
+"""What the tests share: servers, stores and databases of their own, processes that can be killed, and a toy flow."""
+
+
+class UnavailableError(Exception):
+    """A server that the tests need cannot be had here. The message says what is missing."""

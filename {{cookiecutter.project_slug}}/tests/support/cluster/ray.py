@@ -1,0 +1,15 @@
+"""Where the mapped tasks of the tests run: a Ray cluster."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+ENVIRONMENT: dict[str, str] = {}
+
+
+@contextmanager
+def started() -> Iterator[None]:
+    """Start what tasks run on, for all tests."""
+    from {{ cookiecutter.package_name }}.durable.runners import task_runner
+
+    with task_runner():
+        yield

@@ -1,0 +1,35 @@
+"""The database as the tests see it: none."""
+
+from pathlib import Path
+
+WRITERS = 3
+"""Processes that may write at the same time: as many as there are, but three are enough for a test."""
+
+
+def begin(folder: Path) -> None:
+    """Let there be a server for the tests: none."""
+
+
+def own() -> dict[str, str]:
+    """Return the environment of a process of the tests."""
+    return {}
+
+
+def end() -> None:
+    """Leave nothing of this process's behind."""
+
+
+def release() -> None:
+    """Let other processes of a test use the database: there is none."""
+
+
+def empty() -> None:
+    """Remove all tables: there are none."""
+
+
+def copy(folder: Path) -> None:
+    """Keep a copy of the database: there is none."""
+
+
+def put_back(folder: Path) -> None:
+    """Put that copy in the place of the database: there is none."""
