@@ -1,5 +1,6 @@
 """Checkpoints: each step takes effect exactly once, whenever and however often its process is killed."""
 
+import importlib
 import os
 import random
 import signal
@@ -8,6 +9,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import pytest
 from prefect.task_runners import ThreadPoolTaskRunner
 from sqlalchemy import select
 
-from {{ cookiecutter.package_name }}.durable.checkpoints import Checkpoint, status
+from {{ cookiecutter.package_name }}.durable.checkpoints import Checkpoint, _claim, status, steps
 from {{ cookiecutter.package_name }}.durable.names import JobStatus
 from {{ cookiecutter.package_name }}.durable.tables import create
 from {{ cookiecutter.package_name }}.durable.upserts import database
@@ -184,6 +186,17 @@ def test_step_that_raises_leaves_nothing_and_can_be_done_again() -> None:
     with checkpoint.step("a") as connection:
         assert connection is not None
         assert connection.scalars(select(counts.c.n)).all() == [0, 0]
+
+
+def test_step_is_marked_with_the_time_where_prefect_s_server_is_loaded() -> None:
+    importlib.import_module("prefect.server.utilities.database")  # changes how SQLAlchemy writes the time
+    create(database())
+    _claim.cache_clear()
+    before = datetime.now(UTC).replace(microsecond=0)
+    with Checkpoint("job").step("a") as connection:
+        assert connection is not None
+    with database().connect() as connection:
+        assert before <= connection.scalars(select(steps.c.done_at)).one() <= datetime.now(UTC)
 
 
 def test_step_that_is_done_is_left_alone() -> None:

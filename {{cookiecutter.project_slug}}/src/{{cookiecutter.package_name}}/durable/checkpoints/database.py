@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Connection, Dialect, Integer, String, Table, bindparam, delete, func, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Dialect,
+    Integer,
+    String,
+    Table,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.exc import DBAPIError
 
 from .names import JobStatus, checked, once
@@ -34,7 +46,7 @@ steps = Table(
     internal,
     Column("job", String(200), primary_key=True),
     Column("step", String(200), primary_key=True),
-    Column("done_at", UtcDateTime, nullable=False, server_default=func.now()),
+    Column("done_at", UtcDateTime, nullable=False),
 )
 jobs = Table(
     "jobs",
@@ -47,8 +59,9 @@ jobs = Table(
 @cache
 def _claim(dialect: Dialect) -> tuple[str, Sequence[str] | None]:
     """The statement that marks a step if it is not marked, and the order of its parameters where they have no names."""
-    # Tables of version 0.1 have no default for the time.
-    mark = insert(steps).values(job=bindparam("job"), step=bindparam("step"), done_at=func.now())
+    # As text, for Prefect's server, where it is loaded, has `func.now()` take parameters in SQLite.
+    now = literal_column("CURRENT_TIMESTAMP")
+    mark = insert(steps).values(job=bindparam("job"), step=bindparam("step"), done_at=now)
     compiled: Any = mark.on_conflict_do_nothing().returning(steps.c.step).compile(dialect=dialect)
     return str(compiled), compiled.positiontup
 
