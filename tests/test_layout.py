@@ -220,7 +220,7 @@ def test_text_is_tidy(baked: Baked, variant: Answers) -> None:
         assert trailing == [], f"{name} has blanks at the end of these lines"
         blank_lines = 3 if name.endswith((".py", ".py.mako", ".py.jinja")) else 2
         prose = (
-            re.sub(r"^```python\n.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE) if name[-3:] == ".md" else text
+            re.sub(r"^```python\n.*?^```$", "`", text, flags=re.DOTALL | re.MULTILINE) if name[-3:] == ".md" else text
         )
         assert "\n" * (blank_lines + 1) not in prose, f"{name} has {blank_lines} blank lines together"
 
