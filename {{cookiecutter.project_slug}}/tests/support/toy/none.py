@@ -4,7 +4,14 @@ from pathlib import Path
 
 from pydantic import PositiveInt
 
-from {{ cookiecutter.package_name }}.durable import Counts, RunReport, Step, durable_flow, durable_task, run_chunks
+from {{ cookiecutter.package_name }}.durable import (
+    Counts,
+    RunReport,
+    Step,
+    durable_flow,
+    durable_task,
+    run_chunks,
+)
 
 from .toys import FLOW, Toys, check, read
 
