@@ -116,6 +116,13 @@ class Walk:
         there = f"BIN={Path(sys.executable).parent}"
         return self.run("make", "--no-print-directory", "--old-file=.venv/.ready", there, *arguments, code=code)
 
+    def own_tests(self) -> None:
+        """Run the tests of the owner's flows, and those of the template's that look at what they are."""
+        readers = ["conventions.py", "migrations.py", "prefect_yaml.py", "deployment.py"]
+        files = [f"tests/durable/test_{reader}" for reader in readers]
+        there = [file for file in files if (self.project / file).exists()]
+        self.make("test", f"ARGS=tests/flows {' '.join(there)} -n 0 -q -p no:cacheprovider")
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a program in the project, in a session of its own."""
         log = (self.project.parent / "log").open("a")
@@ -230,7 +237,7 @@ def go(walk: Walk, api: str) -> None:
     for name in ("orders", "class", "Orders", "a--b", "", "steps" if walk.database else "orders"):
         assert walk.make("flow", f"NAME={name}", code=2)
     walk.make("lint")
-    walk.make("test", "ARGS=tests/flows -n 0 -q -p no:cacheprovider")
+    walk.own_tests()
     assert "load-orders, load-prices" in walk.make("run", code=2)
 
     # Both run; then both are killed in the middle, and resumed by one command, each by its own flow.
@@ -266,7 +273,7 @@ def go(walk: Walk, api: str) -> None:
     text = yaml.read_text()
     yaml.write_text(text[: text.index("  - name: load-prices")])
     walk.make("lint")
-    walk.make("test", "ARGS=tests/flows tests/durable/test_conventions.py -n 0 -q -p no:cacheprovider")
+    walk.own_tests()
     assert "0 chunks" not in walk.make("run")
 
 

@@ -157,7 +157,7 @@ def setup(
 
 def test_an_environment_has_the_python_of_the_path(setup: Callable[..., object], tmp_path: Path) -> None:
     python = fake(tmp_path / "programs", "python3", "3.13.4")
-    sync = f"sync --quiet --no-python-downloads --python {python}"
+    sync = f"sync --quiet --compile-bytecode --no-python-downloads --python {python}"
     assert setup() == (0, ["Python 3.13.4, in .venv"], [sync])
     assert setup() == (0, ["Python 3.13.4, in .venv"], [])
 
@@ -166,11 +166,11 @@ def test_an_environment_keeps_its_python_until_another_is_given(setup: Callable[
     fake(tmp_path / "programs", "python3", "3.12.0")
     for version in ("3.13.4", "3.14.0"):
         python = fake(tmp_path / "programs", f"python{version[:4]}", version)
-        sync = f"sync --quiet --no-python-downloads --python {python}"
+        sync = f"sync --quiet --compile-bytecode --no-python-downloads --python {python}"
         assert setup(f"PYTHON=python{version[:4]}") == (0, [f"Python {version}, in .venv"], [sync])
         (project,) = (ready.parents[1] for ready in tmp_path.glob("*/.venv/.ready"))
         os.utime(project / ".venv" / ".ready", (0, 0))
-        sync = "sync --quiet --no-python-downloads --python .venv/bin/python"
+        sync = "sync --quiet --compile-bytecode --no-python-downloads --python .venv/bin/python"
         assert setup() == (0, [f"Python {version}, in .venv"], [sync])
 
 

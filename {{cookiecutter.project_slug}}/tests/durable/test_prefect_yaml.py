@@ -9,10 +9,13 @@ from {{ cookiecutter.package_name }}.durable.prefect_yaml import FILE, POOL, fau
 from {{ cookiecutter.package_name }}.durable.settings import PACKAGE
 
 TEXT = FILE.read_text(encoding="utf-8")
+ONE = TEXT[: TEXT.index("\ndeployments:")] + "\ndeployments:\n  - name: a\n    <<: *common\n"
+"""The file with one deployment, whatever flows the project has."""
 
 
-def test_the_file_as_it_is_has_none() -> None:
-    assert list(unknown_keys(TEXT)) == []
+@pytest.mark.parametrize("text", [TEXT, ONE], ids=["all", "one"])
+def test_the_file_as_it_is_has_none(text: str) -> None:
+    assert list(unknown_keys(text)) == []
 
 
 @pytest.mark.parametrize(
@@ -26,9 +29,9 @@ def test_the_file_as_it_is_has_none() -> None:
     ],
 )
 def test_a_misspelt_key_is_named_with_its_line(right: str, wrong: str) -> None:
-    assert right in TEXT
-    line = TEXT[: TEXT.index(right)].count("\n") + 1
-    (said,) = unknown_keys(TEXT.replace(right, wrong, 1))
+    assert right in ONE
+    line = ONE[: ONE.index(right)].count("\n") + 1
+    (said,) = unknown_keys(ONE.replace(right, wrong, 1))
     assert said.startswith(f"prefect.yaml:{line}: Prefect knows no {wrong.strip(' :')} here")
 
 
@@ -96,7 +99,8 @@ def test_flow_that_is_not_there_is_named_with_its_line(entrypoint: str) -> None:
 
 
 def test_what_deployments_share_is_checked_too() -> None:
-    (said,) = unknown_keys("definitions: {common: &common {tgs: [a]}}\ndeployments: [{name: a, <<: *common}]\n")
+    deployments = "deployments: [{name: a, <<: *common}, {name: b, <<: *common}]"
+    (said,) = unknown_keys("definitions: {common: &common {tgs: [a]}}\n" + deployments)
     assert said == "prefect.yaml:1: Prefect knows no tgs here; tags may be meant"
 
 

@@ -44,9 +44,8 @@ def unknown_keys(text: str) -> Iterator[str]:
     not have, and keys that stand twice.
     """
     if (document := yaml.compose(text)) is not None:
-        yield from _unknown(document, [PrefectYamlModel], {ANCHORS}, {})
         # What has an alias is met more than once.
-        yield from dict.fromkeys(_repeated(document))
+        yield from dict.fromkeys([*_unknown(document, [PrefectYamlModel], {ANCHORS}, {}), *_repeated(document)])
 
 
 def _unknown(

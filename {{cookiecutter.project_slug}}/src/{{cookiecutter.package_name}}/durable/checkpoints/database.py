@@ -60,7 +60,7 @@ jobs = Table(
 def _claim(dialect: Dialect) -> tuple[str, Sequence[str] | None]:
     """The statement that marks a step if it is not marked, and the order of its parameters where they have no names."""
     # As text, for Prefect's server, where it is loaded, has `func.now()` take parameters in SQLite.
-    now = literal_column("CURRENT_TIMESTAMP")
+    now: Any = literal_column("CURRENT_TIMESTAMP")
     mark = insert(steps).values(job=bindparam("job"), step=bindparam("step"), done_at=now)
     compiled: Any = mark.on_conflict_do_nothing().returning(steps.c.step).compile(dialect=dialect)
     return str(compiled), compiled.positiontup
