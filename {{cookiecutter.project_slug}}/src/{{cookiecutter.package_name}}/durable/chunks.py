@@ -26,6 +26,8 @@ FLOW: ContextVar[str] = ContextVar("FLOW")
 """The name of the durable flow that runs here."""
 LOOKING: ContextVar[bool] = ContextVar("LOOKING", default=False)
 """Whether the flow only looks for chunks that are left, without a Prefect server: see `flows.all_done`."""
+RESUMES = checkpoints.REMEMBERS or ACROSS_RUNS
+"""Whether a new run finds what an earlier one has done, by checkpoints or by stored results."""
 
 
 class Chunk(Protocol):
@@ -198,7 +200,7 @@ def _leave_artifacts(
 
 
 def _raise_for(report: RunReport, failures: Mapping[str, str], lost: int) -> None:
-    again = "run again for the rest" if checkpoints.REMEMBERS or ACROSS_RUNS else "a new run does all again"
+    again = "run again for the rest" if RESUMES else "a new run does all again"
     if failures:
         raise ChunksFailedError(
             f"{len(failures)} of {report['chunks']} chunks failed, the first with: {next(iter(failures.values()))}."

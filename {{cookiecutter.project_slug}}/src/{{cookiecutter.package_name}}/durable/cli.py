@@ -57,15 +57,16 @@ def status() -> int:
     """Show how far each job is, and which runs were killed."""
     from . import checkpoints, discovery, upserts
     from .runs import dead
+    from .steps import suffix
 
     discovery.flows()
     upserts.prepare()
-    # What else has a filling of the database in its name is of a database that is gone.
-    suffix = f"@{upserts.epoch()[:8]}"
+    # What has another one is of a database that is gone.
+    ours = suffix(upserts.epoch())
     with _store():
         jobs = checkpoints.status()
     for name, done, total in jobs:
-        print(f"{name.removesuffix(suffix)}: {done} of {total} chunks done")
+        print(f"{name.removesuffix(ours)}: {done} of {total} chunks done")
     killed = dead()
     for flow_run_id, flow in killed:
         print(f"flow run {flow_run_id} of {flow or 'a flow'} was killed; `make resume` resumes it")
@@ -279,8 +280,7 @@ def _complain(error: Exception) -> int:
 def _show(report: Any) -> None:
     """Print what a run returns, where it is the report of `run_chunks`."""
     from .artifacts import records
-    from .cache_keys import ACROSS_RUNS
-    from .checkpoints import REMEMBERS
+    from .chunks import RESUMES
 
     if not isinstance(report, Mapping) or "rejects_file" not in report:
         return
@@ -288,7 +288,7 @@ def _show(report: Any) -> None:
     if report["totals"]:
         print(", ".join(f"{count} {name}" for name, count in report["totals"].items()))
     if report["rejects_file"]:
-        again = ": only what has changed is loaded" if REMEMBERS or ACROSS_RUNS else ""
+        again = ": only what has changed is loaded" if RESUMES else ""
         print(f"{records(report['rejected'])}, with line and reason: {report['rejects_file']}")
         print(f"correct the source and run again{again}")
 
@@ -325,11 +325,11 @@ def main() -> None:
 
 
 def _what_stays() -> str:
-    from .cache_keys import ACROSS_RUNS
-    from .checkpoints import REMEMBERS
+    from .chunks import RESUMES
 
-    stays = REMEMBERS or ACROSS_RUNS
-    return "what is done stays done, and the same command does the rest" if stays else "the same command does all again"
+    if RESUMES:
+        return "what is done stays done, and the same command does the rest"
+    return "the same command does all again"
 
 
 def _fail(error: Exception) -> int:

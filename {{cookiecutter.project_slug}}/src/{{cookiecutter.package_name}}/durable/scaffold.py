@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 
 from . import discovery, upserts
 from .errors import InputError
+from .flows import NAME
 from .settings import PACKAGE, ROOT
 
 PREFECT_YAML = ROOT / "prefect.yaml"
@@ -67,7 +68,7 @@ def _targets(module: str, name: str) -> dict[str, Path]:
 
 def _unusable(name: str, module: str, targets: dict[str, Path]) -> str:
     """Why a flow cannot have a name, or an empty text where it can."""
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+    if not re.fullmatch(NAME, name):
         return f"{name!r} is not made of lower-case letters and digits, in words joined by single dashes"
     if len(name) > LONGEST:
         return f"{name!r} has {len(name)} characters; at most {LONGEST} keep the lines of its code short"

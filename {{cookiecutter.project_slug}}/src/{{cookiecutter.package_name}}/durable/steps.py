@@ -17,7 +17,7 @@ from .errors import InputError
 from .rejects import Reject
 from .upserts import Connection
 
-__all__ = ["Step", "checkpoint", "full_name"]
+__all__ = ["Step", "checkpoint", "full_name", "suffix"]
 
 
 @dataclass
@@ -78,9 +78,14 @@ def full_name(flow: str, job: str) -> str:
     return f"{flow}/{job}"
 
 
-def checkpoint(job: str, epoch: str) -> Checkpoint:
-    """Return what is done of a job, by its full name, in one filling of the database.
+def suffix(epoch: str) -> str:
+    """Return what the names of checkpoints end with that count for one filling of the database alone.
 
     Checkpoints that outlive their database would pass over rows of the next one; so the filling is part of their name.
     """
-    return Checkpoint(f"{job}@{epoch[:8]}" if checkpoints.OUTSIDE and epoch else job)
+    return f"@{epoch[:8]}" if checkpoints.OUTSIDE and epoch else ""
+
+
+def checkpoint(job: str, epoch: str) -> Checkpoint:
+    """Return what is done of a job, by its full name, in one filling of the database."""
+    return Checkpoint(f"{job}{suffix(epoch)}")
