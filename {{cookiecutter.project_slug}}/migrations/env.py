@@ -3,7 +3,8 @@
 from typing import Any
 
 from alembic import context
-from sqlalchemy import TypeDecorator
+from alembic.autogenerate.render import _repr_type
+from sqlalchemy.types import TypeDecorator, UserDefinedType
 
 from {{ cookiecutter.package_name }}.durable import checkpoints, discovery, tables  # noqa: F401 - all tables stand on metadata
 from {{ cookiecutter.package_name }}.durable.upserts import database
@@ -16,9 +17,16 @@ def is_ours(_: Any, __: str | None, kind: str, reflected: bool, compare_to: Any)
 
 def plain_type(kind: str, item: Any, autogenerate: Any) -> Any:
     """Write the type that the database has, so that a migration does not depend on the code as it is now."""
-    if kind == "type" and isinstance(item, TypeDecorator):
-        return f"sa.{item.load_dialect_impl(database().dialect)!r}"
-    return False
+    if kind != "type":
+        return False
+    plain = item.load_dialect_impl(database().dialect) if isinstance(item, TypeDecorator) else item
+    known = next(base for base in type(plain).__mro__ if base.__module__.startswith("sqlalchemy."))
+    if issubclass(UserDefinedType, known):
+        # Its own class alone knows what it is in the database.
+        autogenerate.imports.add(f"import {type(plain).__module__}")
+    elif type(plain) is not known:
+        plain = plain.adapt(known)
+    return False if type(plain) is type(item) else _repr_type(plain, autogenerate)
 
 
 discovery.flows()

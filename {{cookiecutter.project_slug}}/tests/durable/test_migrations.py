@@ -18,13 +18,34 @@ from tests.support import sink
 from tests.support.processes import Child
 
 MODULE = """
-from sqlalchemy import Column, Integer, Table
+from importlib import import_module
 
-from {{ cookiecutter.package_name }}.durable import UtcDateTime, metadata
+from sqlalchemy import JSON, Column, Integer, Table
+from sqlalchemy.types import TypeDecorator, UserDefinedType
+
+from {{ cookiecutter.package_name }}.durable import ExactNumeric, UtcDateTime, metadata
+
+
+class Json(TypeDecorator):
+    impl = JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect):
+        return import_module(f"sqlalchemy.dialects.{dialect.name}").JSON()
+
+
+class Place(UserDefinedType):
+    cache_ok = True
+
+    def get_col_spec(self, **options):
+        return "TEXT"
+
 
 made_up = Table("made_up", metadata, Column("id", Integer, primary_key=True), %s)
 """
-OLD, NEW = 'Column("value", Integer)', 'Column("value", Integer), Column("more", UtcDateTime)'
+KINDS = {"changed_at": "UtcDateTime", "exact": "ExactNumeric(12, 2)", "document": "Json", "place": "Place"}
+OLD = 'Column("value", Integer)'
+NEW = ", ".join([OLD, *(f'Column("{name}", {kind})' for name, kind in KINDS.items())])
 """Its columns."""
 
 PROCESS = """
@@ -132,11 +153,14 @@ def test_table_that_no_flow_has_is_left_alone(filled: Project) -> None:
 @pytest.mark.slow
 def test_new_column_comes_to_a_database_that_has_rows(filled: Project) -> None:
     filled.module.write_text(MODULE % NEW)
-    assert "'more'" in filled.migration()
+    written = filled.migration()
+    assert all(f"'{name}'" in written for name in KINDS)
+    assert written.count("{{ cookiecutter.package_name }}.") == 2, "of the code, it has the type that the code alone knows"
     filled.prepare()
     filled.prepare()
-    assert columns("made_up") == ["id", "value", "more"]
+    assert columns("made_up") == ["id", "value", *KINDS]
     assert values() == [7]
+    assert "add_column" not in filled.migration()
 
 
 def test_new_database_is_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
