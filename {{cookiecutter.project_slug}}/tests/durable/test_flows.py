@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from {{ cookiecutter.package_name }}.durable import Step, durable_flow, upserts
-from {{ cookiecutter.package_name }}.durable.flows import all_done
+from {{ cookiecutter.package_name }}.durable.flows import DurableFlow, all_done
 from {{ cookiecutter.package_name }}.durable.resume import resume_dead_runs
 from {{ cookiecutter.package_name }}.durable.runs import dead
 from {{ cookiecutter.package_name }}.durable.settings import ROOT, settings
@@ -49,6 +49,11 @@ def test_asynchronous_function_is_refused() -> None:
 
     with pytest.raises(TypeError, match="flow load-orders: a durable flow is a plain function"):
         durable_flow(name="load-orders")(load)
+
+
+def test_flow_with_other_options_brings_its_own_server_too() -> None:
+    other = load_toys.with_options(retries=3)
+    assert (other.retries, type(other)) == (3, DurableFlow)
 
 
 def test_look_for_work_calls_no_task_and_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import Flow, Task
 from prefect.runtime import flow_run
@@ -39,6 +39,13 @@ class DurableFlow(Flow[P, R]):
         with server():
             register()
             return super().__call__(*args, **kwargs)
+
+    def with_options(self, **options: Any) -> "DurableFlow[P, R]":
+        """Make a flow like this one with other options: see `prefect.Flow.with_options`."""
+        flow = super().with_options(**options)
+        # Prefect makes it a plain flow.
+        flow.__class__ = DurableFlow
+        return cast("DurableFlow[P, R]", flow)
 
 
 def durable_flow(*, name: str, **options: Any) -> Callable[[Callable[P, R]], Flow[P, R]]:
