@@ -62,12 +62,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, _cookiecutter_config_file: object) -> Iterator[Path]:
-    """An empty home, and Cookiecutter's own files in a temporary folder, for this process and its children."""
+    """An empty home, and Cookiecutter's own files in a temporary folder, for this process and its children.
+
+    Baked projects are read by many tests, so no program may write bytecode into them.
+    """
     path = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(path))
         patch.setenv("USERPROFILE", str(path))
         patch.setenv("COOKIECUTTER_CONFIG", str(_cookiecutter_config_file))
+        patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         yield path
 
 
@@ -195,7 +199,13 @@ def refused(attempt: Attempt, capfd: pytest.CaptureFixture[str]) -> Callable[...
 def environment(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of programs that run on baked projects: no setting of this test run, and none of Prefect."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-    return {**ours, "PYTHONDONTWRITEBYTECODE": "1", "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect"))}
+    return {**ours, "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect"))}
+
+
+@pytest.fixture(scope="session")
+def types_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder for what mypy has found out about the libraries: it takes a minute, once for each process of tests."""
+    return tmp_path_factory.mktemp("types")
 
 
 def free_port() -> int:

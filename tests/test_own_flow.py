@@ -213,7 +213,7 @@ def snapshot(project: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", each(walked()))
 def test_a_stranger_writes_two_flows_kills_resumes_and_deploys_them(
-    bake: Bake, environment: dict[str, str], api: str, variant: Answers
+    bake: Bake, environment: dict[str, str], api: str, types_cache: Path, variant: Answers
 ) -> None:
     slug = f"things-{os.getpid()}-{walked().index(variant)}"
     baked = bake(**variant, project_name="Things", project_slug=slug, package_name="things")
@@ -222,6 +222,7 @@ def test_a_stranger_writes_two_flows_kills_resumes_and_deploys_them(
     folder.chmod(0o755)
     project = shutil.copytree(baked, folder / slug)
     ours = {**environment, "PREFECT_API_URL": api, "PREFECT_HOME": str(folder / "prefect")}
+    ours["MYPY_CACHE_DIR"] = str(types_cache)
     before = snapshot(project)
     with places(project, ours, variant) as given:
         go(Walk(project, variant, given), api)
@@ -234,8 +235,8 @@ def go(walk: Walk, api: str) -> None:
     assert "make flow NAME=orders" in walk.make("run", code=2)
     for name in ("orders", "prices"):
         assert f"make run FLOW=load-{name}" in walk.make("flow", f"NAME={name}")
-    for name in ("orders", "class", "Orders", "a--b", "", "steps" if walk.database else "orders"):
-        assert walk.make("flow", f"NAME={name}", code=2)
+    assert "there is a flow load-orders" in walk.make("flow", "NAME=orders", code=2)
+    walk.make("flow", "NAME=", code=2)
     walk.make("lint")
     walk.own_tests()
     assert "load-orders, load-prices" in walk.make("run", code=2)

@@ -8,49 +8,51 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from variants import CORE, Answers, Together, chosen, command, together_in
+from variants import ALL, CORE, Answers, Together, chosen, command, together_in
 
 Check = Callable[[Path], str]
 
 CODE = (*CORE, "task_runner", "deployment")
 
 
-def with_every_three(variants: list[Answers]) -> list[Answers]:
-    """Return variants in which any three answers come together that do in these, of prompts that choose code."""
-    threes = [together_in({prompt: variant[prompt] for prompt in CODE}, 3) for variant in variants]
-    left = set[Together]().union(*threes)
+def covering(variants: list[Answers]) -> list[Answers]:
+    """Return variants that have the answers that these have, of prompts that choose code.
+
+    In `make test` each answer, in `make test-all` any three together.
+    """
+    sets = [together_in({prompt: variant[prompt] for prompt in CODE}, 3 if ALL else 1) for variant in variants]
+    left = set[Together]().union(*sets)
     some = []
     while left:
-        best = max(range(len(variants)), key=lambda place: len(threes[place] & left))
+        best = max(range(len(variants)), key=lambda place: len(sets[place] & left))
         some.append(variants[best])
-        left -= threes[best]
+        left -= sets[best]
     return some
 
 
 @pytest.mark.slow
 def test_types_are_right(
-    baked: Callable[[Answers], Path], copy: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+    baked: Callable[[Answers], Path], copy: Callable[[Path], Path], tmp_path: Path, types_cache: Path
 ) -> None:
     """All variants in a test: what mypy has found out about the libraries for one serves for the next."""
     # Neighbours have most answers in common, and so most modules.
-    variants = sorted(with_every_three(chosen()), key=lambda variant: [variant[prompt] for prompt in CORE])
+    variants = sorted(covering(chosen()), key=lambda variant: [variant[prompt] for prompt in CORE])
     wrong = copy(baked(variants[0]))
     settings = wrong / "src" / "durable_flights" / "durable" / "settings.py"
     settings.write_text(settings.read_text() + "\nwrong: int = settings\n")
-    faults = checker(tmp_path_factory.mktemp("types"))
+    faults = checker(tmp_path / "place", types_cache)
     assert "Incompatible types in assignment" in faults(wrong)
     found = {command(variant): faults(baked(variant)) for variant in variants}
     reports = [f"{said}\nBake it again with:\n  {bake}" for bake, said in found.items() if said]
     assert not reports, f"{len(reports)} of {len(found)} variants\n" + "\n\n".join(reports[:5])
 
 
-def checker(folder: Path) -> Check:
+def checker(place: Path, cache: Path) -> Check:
     """Return what says which types of a project are wrong, if any.
 
     Each project is put into one folder in turn, so that mypy reads the libraries from the cache of the one before.
     """
-    place = folder / "place"
-    options = [f"--cache-dir={folder / 'cache'}", "--no-error-summary"]
+    options = [f"--cache-dir={cache}", "--no-error-summary"]
 
     def faults(project: Path) -> str:
         assert_strict(project)

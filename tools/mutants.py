@@ -393,8 +393,8 @@ FAULTS = [
     Fault(
         "chunks: results of a database that is gone count",
         "steps.py",
-        'f"{job}@{epoch[:8]}" if checkpoints.OUTSIDE and epoch else job',
-        "job",
+        'f"@{epoch[:8]}" if checkpoints.OUTSIDE and epoch else ""',
+        '""',
         "test_chunks.py",
         FILE,
     ),

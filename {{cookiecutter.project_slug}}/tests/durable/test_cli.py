@@ -11,7 +11,7 @@ from {{ cookiecutter.package_name }}.durable import discovery, results, upserts
 from {{ cookiecutter.package_name }}.durable.cache_keys import ACROSS_RUNS
 from {{ cookiecutter.package_name }}.durable.checkpoints import IN_STORE, REMEMBERS
 from {{ cookiecutter.package_name }}.durable.cli import main
-from {{ cookiecutter.package_name }}.durable.settings import settings
+from {{ cookiecutter.package_name }}.durable.settings import ROOT, settings
 
 from tests.support import toy, toys
 from tests.support.toys import FLOW, chunks, fail, write
@@ -111,6 +111,16 @@ def test_project_without_a_flow_says_how_to_write_one(
     monkeypatch.setattr(discovery, "PACKAGES", [])
     assert call(monkeypatch, "run") == 2
     assert "make flow NAME=orders" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", "Orders", "a--b", "class", "a" * 31, "epochs" if upserts.WRITES else "match"])
+def test_name_that_a_flow_cannot_have_is_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {*ROOT.glob("src/*/flows/*"), *ROOT.glob("tests/flows/*"), *ROOT.glob("data/*")}
+    assert call(monkeypatch, "flow", name) == 2
+    assert capsys.readouterr().err.startswith("no flow was written: ")
+    assert {*ROOT.glob("src/*/flows/*"), *ROOT.glob("tests/flows/*"), *ROOT.glob("data/*")} == before
 
 
 def test_misspelt_setting_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,7 +155,8 @@ def test_new_column_comes_to_a_database_that_has_rows(filled: Project) -> None:
     filled.module.write_text(MODULE % NEW)
     written = filled.migration()
     assert all(f"'{name}'" in written for name in KINDS)
-    assert written.count("{{ cookiecutter.package_name }}.") == 2, "of the code, it has the type that the code alone knows"
+    # The import, and the type that the code alone knows.
+    assert written.count("{{ cookiecutter.package_name }}.") == 2
     filled.prepare()
     filled.prepare()
     assert columns("made_up") == ["id", "value", *KINDS]
