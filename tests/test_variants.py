@@ -171,12 +171,18 @@ DEPENDS: dict[str, Depends] = {
     "test_writers.py": answers_of("upsert"),
 }
 SLOW = {
+    "test_checkpoints.py",
+    "test_chunks.py",
     "test_chunks.py::test_killed",
     "test_cli.py::test_failed_chunk",
+    "test_cli.py::test_run_says",
+    "test_cli.py::test_run_with_nothing_left",
     "test_cli.py::test_setup",
     "test_deployment.py",
+    "test_durability.py",
     "test_outages.py::test_run_takes",
     "test_outages.py::test_run_whose",
+    "test_results.py",
 }
 """Those that take long: `make test` runs them at least once with each answer, `make test-all` with each combination."""
 
