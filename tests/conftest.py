@@ -21,6 +21,7 @@ from typing import Any
 import history
 import pytest
 from cookiecutter import generate, hooks
+from filelock import FileLock
 from jinja2 import Environment
 from pytest_cookies.plugin import Cookies, Result
 from pythons import FOLDER
@@ -203,9 +204,14 @@ def environment(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 
 @pytest.fixture(scope="session")
-def types_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder for what mypy has found out about the libraries: it takes a minute, once for each process of tests."""
-    return tmp_path_factory.mktemp("types")
+def types_cache(baked: Callable[[Answers], Path], together: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what mypy has found out about the libraries: that takes it a minute, once for all processes."""
+    shared, own = together / "types", tmp_path_factory.mktemp("types")
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            command = [sys.executable, "-m", "mypy", f"--cache-dir={shared}"]
+            subprocess.run(command, cwd=baked({}), stdout=subprocess.DEVNULL, check=False)
+    return Path(shutil.copytree(shared, own, dirs_exist_ok=True))
 
 
 def free_port() -> int:
