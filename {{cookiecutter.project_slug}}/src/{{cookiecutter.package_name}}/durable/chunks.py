@@ -13,7 +13,13 @@ from prefect.runtime import flow_run
 from . import checkpoints, rejects, results, upserts
 from .artifacts import chunk_table, resumed_note, summary
 from .cache_keys import ACROSS_RUNS
-from .errors import ChunksFailedError, RejectsElsewhereError, ResultsNotStoredError
+from .errors import (
+    ChunksFailedError,
+    InputError,
+    RejectsElsewhereError,
+    ResultsNotStoredError,
+    TooManyRejectsError,
+)
 from .progress import progress
 from .runners import final_state
 from .settings import PREFIX, settings
@@ -21,7 +27,10 @@ from .steps import Step, checkpoint, full_name
 from .tasks import stored
 
 Counts = dict[str, int]
-"""What became of the records of a chunk, by name: `{"read": 60, "rejected": 1, "inserted": 59}`."""
+"""What became of the records of a chunk, by name: `{"read": 60, "rejected": 1, "inserted": 59}`.
+
+A run fails by `read` and `rejected`, where these are most of those: see the setting `max_rejected`.
+"""
 FLOW: ContextVar[str] = ContextVar("FLOW")
 """The name of the durable flow that runs here."""
 LOOKING: ContextVar[bool] = ContextVar("LOOKING", default=False)
@@ -33,7 +42,8 @@ RESUMES = checkpoints.REMEMBERS or ACROSS_RUNS
 class Chunk(Protocol):
     """A part of the source: what a task takes, and a step does.
 
-    A chunk that has a method `line(place)` tells by it where in the source a rejected record stands.
+    A chunk that has a `path` tells by it which file it is from, and one that has a method `line(place)` where in it a
+    rejected record stands.
     """
 
     @property
@@ -84,7 +94,9 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str) -> Ru
     Raises:
         ChunksFailedError: some chunks failed; the others are done.
         ResultsNotStoredError: all chunks are done, but results that a later run relies on could not be stored.
+        TooManyRejectsError: more of the source's records were rejected than the setting `max_rejected` allows, or all.
         RejectsElsewhereError: all chunks are done, but rejected records are on disks of other machines.
+        InputError: a file's name is not UTF-8.
         ValueError: `job` is no name of a job, or a key no key.
         RuntimeError: no flow of `durable_flow` runs here.
 
@@ -97,7 +109,7 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str) -> Ru
         name = full_name(FLOW.get(), job)
     except LookupError:
         raise RuntimeError("run_chunks works in a flow that is made with @durable_flow") from None
-    by_key = {chunk.key: chunk for chunk in chunks}
+    by_key = {_named(chunk).key: chunk for chunk in chunks}
     if LOOKING.get():
         if not checkpoints.REMEMBERS or (checkpoints.IN_STORE and results.NEEDS_SERVER):
             raise ChunksLeftError
@@ -108,7 +120,9 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str) -> Ru
     if LOOKING.get():
         if by_key.keys() - remembered.done():
             raise ChunksLeftError
-        return _report(name, by_key.values(), [], 0)
+        found = _report(name, by_key.values(), [], 0)
+        _raise_for(found, {}, 0, *rejects.counted(name, by_key))
+        return found
     with get_client(sync_client=True) as client:
         client.update_flow_run(flow_run.id, name=job)
     todo = [by_key[key] for key in remembered.remaining(by_key)]
@@ -134,10 +148,11 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str) -> Ru
                             pass
                 if report is not None and state.name != "Cached":
                     reports[chunk.key] = dict(report)
+                    rejects.count(name, chunk.key, report)
             advance()
     run_report = _report(name, by_key.values(), reports.values(), len(failures))
     _leave_artifacts(by_key, reports, failures, run_report)
-    _raise_for(run_report, failures, lost)
+    _raise_for(run_report, failures, lost, *rejects.counted(name, by_key))
     return run_report
 
 
@@ -199,7 +214,24 @@ def _leave_artifacts(
         create_markdown_artifact(note, key=f"{flow}-resumed", description=f"{report['job']}: what this run has skipped")
 
 
-def _raise_for(report: RunReport, failures: Mapping[str, str], lost: int) -> None:
+def _named(chunk: Chunk) -> Chunk:
+    """Return a chunk whose label is text: a file's name that is not UTF-8 holds halves of characters."""
+    try:
+        chunk.label.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{chunk.label!a}: the name is not UTF-8; rename the file") from None
+    return chunk
+
+
+def redo(job: str) -> str:
+    """Return what to do so that the next run does the skipped chunks of a job again, by its full name."""
+    steps = [f"make reset JOB={job}"] if checkpoints.REMEMBERS else []
+    if ACROSS_RUNS and _results_count():
+        steps.append("set PREFECT_TASKS_REFRESH_CACHE=true for the next run")
+    return ", and ".join(steps)
+
+
+def _raise_for(report: RunReport, failures: Mapping[str, str], lost: int, read: int, rejected: int) -> None:
     again = "run again for the rest" if RESUMES else "a new run does all again"
     if failures:
         raise ChunksFailedError(
@@ -210,6 +242,13 @@ def _raise_for(report: RunReport, failures: Mapping[str, str], lost: int) -> Non
         raise RejectsElsewhereError(
             f"{elsewhere} rejected records are on the disks of other machines, in {settings.home / 'rejects'}:"
             f" let {PREFIX}HOME be a folder that the machines of the cluster share"
+        )
+    if read and (rejected == read or rejected > settings.max_rejected * read):
+        what = f"all {read}" if rejected == read else f"{rejected} of {read}"
+        where = f", with line and reason: {report['rejects_file']}" if report["rejects_file"] else ""
+        raise TooManyRejectsError(
+            f"{what} records were rejected{where}\ncorrect the source and run again; a run fails where all records are"
+            f" rejected, or a share above {settings.max_rejected:g} ({PREFIX}MAX_REJECTED)"
         )
     if lost:
         raise ResultsNotStoredError(

@@ -206,6 +206,11 @@ def _run(flow: "Flow[Any, Any]", given: Mapping[str, Any]) -> int:
     absolute = {
         name: value.expanduser().absolute() if isinstance(value, Path) else value for name, value in given.items()
     }
+    for name, value in absolute.items():
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{name}: {str(value)!a} is not UTF-8; rename the file") from None
     try:
         parameters = flow.validate_parameters(absolute)
     except ParameterTypeError as error:
@@ -280,13 +285,15 @@ def _complain(error: Exception) -> int:
 def _show(report: Any) -> None:
     """Print what a run returns, where it is the report of `run_chunks`."""
     from .artifacts import records
-    from .chunks import RESUMES
+    from .chunks import RESUMES, redo
 
     if not isinstance(report, Mapping) or "rejects_file" not in report:
         return
     print(f"{report['job']}: {report['chunks']} chunks, {report['skipped']} skipped, {report['done']} done")
     if report["totals"]:
         print(", ".join(f"{count} {name}" for name, count in report["totals"].items()))
+    if report["skipped"] and (again := redo(report["job"])):
+        print(f"skipped chunks were done before, whatever was loaded since; to do them again: {again}")
     if report["rejects_file"]:
         again = ": only what has changed is loaded" if RESUMES else ""
         print(f"{records(report['rejected'])}, with line and reason: {report['rejects_file']}")
@@ -295,11 +302,9 @@ def _show(report: Any) -> None:
 
 def _read_env_file() -> None:
     """Let `.env` hold settings of Prefect too, which itself reads that of the current folder only."""
-    from dotenv import dotenv_values
+    from .settings import env_variables
 
-    from .settings import ENV_FILE
-
-    for name, value in dotenv_values(ENV_FILE).items():
+    for name, value in env_variables().items():
         if name.startswith("PREFECT_") and value:
             os.environ.setdefault(name, value)
 

@@ -21,5 +21,9 @@ class ResultsNotStoredError(RunFailedError):
     """All chunks are done, but the results of some could not be stored."""
 
 
+class TooManyRejectsError(RunFailedError):
+    """More of the records were rejected than the setting `max_rejected` allows, or all. The others are loaded."""
+
+
 class RejectsElsewhereError(RunFailedError):
     """All chunks are done, but rejected records were set aside on disks of other machines."""

@@ -7,11 +7,12 @@ import csv
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+from filelock import FileLock
 from prefect.artifacts import create_table_artifact
 
 from . import deployments
@@ -19,6 +20,10 @@ from .settings import settings
 
 SHOWN = 1000
 """Rejected records of a chunk that Prefect's server keeps where the disk does not last."""
+LONGEST = 2000
+"""Characters of a record and of its reason that are kept: programs that read CSV refuse fields without end."""
+COLUMNS = ("file", "chunk", "line", "reason", "record")
+"""Of the file that `collect` writes."""
 
 
 class Reject(NamedTuple):
@@ -43,7 +48,8 @@ def set_aside(job: str, key: str, label: str, rejects: Sequence[Reject]) -> None
         return
     _write(_part(job, key), Reject._fields, rejects)
     if not deployments.DISK_LASTS:
-        rows = [reject._asdict() for reject in rejects[:SHOWN]]
+        shown = rejects[:SHOWN]
+        rows = [{"place": place, "reason": _short(reason), "record": _short(text)} for place, reason, text in shown]
         more = f", of which these are the first {SHOWN}" if len(rejects) > SHOWN else ""
         create_table_artifact(
             rows,
@@ -52,30 +58,66 @@ def set_aside(job: str, key: str, label: str, rejects: Sequence[Reject]) -> None
         )
 
 
-def collect(job: str, chunks: Iterable[Any]) -> tuple[int, Path | None]:
-    """Write `<home>/rejects/<flow>/<job>.csv` with the rejected records of these chunks.
+def collect(job: str, chunks: Collection[Any]) -> tuple[int, Path | None]:
+    """Write the rejected records of these chunks into `<home>/rejects/<flow>/<job>.csv`.
+
+    Those of other files than theirs stay in it: a job may load several sources, one after the other.
 
     Args:
         job: the full name of the job.
-        chunks: of the source, each with a `key` and a `label`.
+        chunks: of the source, each with a `key` and a `label`; a `path` names the file that a chunk is from.
 
     Returns:
-        The number of records, and the file; no file where there are none.
+        The number of records of these chunks, and the file; no file where they have none.
     """
     target = settings.home / "rejects" / f"{job}.csv"
+    files = {str(getattr(chunk, "path", "")) for chunk in chunks}
     found = []
     for chunk in chunks:
-        part = _part(job, chunk.key)
-        if part.exists():
-            line = getattr(chunk, "line", lambda place: place)
-            with part.open(newline="", encoding="utf-8") as file:
-                rows = csv.DictReader(file)
-                found += [(chunk.label, line(int(row["place"])), row["reason"], row["record"]) for row in rows]
-    if not found:
-        target.unlink(missing_ok=True)
+        line = getattr(chunk, "line", lambda place: place)
+        file = str(getattr(chunk, "path", ""))
+        for row in _read(_part(job, chunk.key)):
+            found.append((file, chunk.label, line(int(row["place"])), row["reason"], row["record"]))
+    if not found and not target.exists():
         return 0, None
-    _write(target, ("chunk", "line", "reason", "record"), sorted(found))
-    return len(found), target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_name(f".{target.name}.lock")):
+        # A file of version 0.1 has no column `file`.
+        kept = [row for row in _read(target) if row.get("file", "") not in {*files, ""}]
+        others = [(row["file"], row["chunk"], int(row["line"]), row["reason"], row["record"]) for row in kept]
+        if found or others:
+            _write(target, COLUMNS, sorted(found + others))
+        else:
+            target.unlink(missing_ok=True)
+    return len(found), target if found else None
+
+
+def count(job: str, key: str, report: Mapping[str, int]) -> None:
+    """Keep how many records a chunk has, and how many of them were rejected, as far as its task tells.
+
+    Args:
+        job: the full name of the job.
+        key: of the chunk.
+        report: the counts of the chunk; `read` and `rejected` are looked at.
+    """
+    if report.get("read"):
+        path = _counts(job)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # One write a line: processes of one job do not mix theirs.
+        with path.open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow((key, report["read"], report.get("rejected", 0)))
+
+
+def counted(job: str, keys: Iterable[str]) -> tuple[int, int]:
+    """Return how many records these chunks have and how many of them were rejected, in whatever run that was."""
+    known = {}
+    path = _counts(job)
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            # A crash may have left half a line.
+            known = {row[0]: (int(row[1]), int(row[2])) for row in csv.reader(file) if len(row) == 3 and row[2]}
+    counts = [known[key] for key in keys if key in known]
+    return sum(read for read, _ in counts), sum(rejected for _, rejected in counts)
 
 
 def adopt(old: str, job: str) -> None:
@@ -86,20 +128,44 @@ def adopt(old: str, job: str) -> None:
         before.rename(now)
 
 
+def _counts(job: str) -> Path:
+    return settings.home / "counts" / f"{job}.csv"
+
+
 def _part(job: str, key: str) -> Path:
     safe = re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._@-]{0,99}", key)
     name = key if safe else hashlib.sha256(key.encode()).hexdigest()
     return settings.home / "rejects" / "parts" / job / f"{name}.csv"
 
 
+def _read(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a file of rejected records, if it is there."""
+    if not path.exists():
+        return
+    # Versions before 0.2 wrote records of any length.
+    limit = csv.field_size_limit(2**31 - 1)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            yield from csv.DictReader(file)
+    finally:
+        csv.field_size_limit(limit)
+
+
 def _write(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """Write a CSV file whole or not at all: a crash leaves the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{uuid4().hex}.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
+    with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows([*map(_short, row)] for row in rows)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
+    # Databases and spreadsheets take no zero bytes.
+    return shown.replace("\0", "␀")

@@ -26,13 +26,28 @@ ENV_FILE = Path(os.environ.get(f"{PREFIX}ENV_FILE", ROOT / ".env"))
 """Another file than `.env`, for the tests: they use nothing of the user's."""
 
 
+def env_variables() -> dict[str, str | None]:
+    """Return the variables in `.env`.
+
+    Raises:
+        SettingsError: it is not UTF-8.
+    """
+    try:
+        # Text of UTF-16 may pass for UTF-8, with a zero byte beside each letter.
+        if b"\0" not in (ENV_FILE.read_bytes() if ENV_FILE.is_file() else b""):
+            return dotenv_values(ENV_FILE, encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    raise SettingsError(f"{ENV_FILE}: not UTF-8; save it as UTF-8")
+
+
 class ProjectSettings(BaseSettings):
     """The base of all settings: a field `api_url` is the variable `PREFIX` + `API_URL`.
 
     A duration is ISO 8601 (`P30D`, `PT5M`); a relative path is relative to the project's folder.
 
     Raises:
-        SettingsError: a variable has a value that its setting cannot have.
+        SettingsError: a variable has a value that its setting cannot have, or `.env` is not UTF-8.
 
     Example:
         class OrdersSettings(ProjectSettings):
@@ -41,12 +56,15 @@ class ProjectSettings(BaseSettings):
         settings = OrdersSettings()
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=ENV_FILE, env_file_encoding="utf-8-sig", extra="ignore", frozen=True
+    )
 
     names: ClassVar[dict[str, str]] = {}
     """Every setting of every class, with the class that has it."""
 
     def __init__(self, **values: Any) -> None:
+        env_variables()
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -75,6 +93,8 @@ class Settings(ProjectSettings):
     """Where everything that a run leaves behind is kept."""
     workers: int = Field(default=2, ge=1, le=64)
     """Chunks loaded at a time: threads of the run's process, or processes of its cluster."""
+    max_rejected: float = Field(default=0.5, ge=0, le=1)
+    """The share of rejected records above which a run fails. It also fails where all are rejected."""
 
 
 settings = Settings()
@@ -89,7 +109,7 @@ def check_names() -> None:
         SettingsError: a variable resembles a setting and is none; the message names both.
     """
     known = [*map(str.upper, ProjectSettings.names), "ENV_FILE"]
-    for variable in map(str.upper, {*os.environ, *dotenv_values(ENV_FILE)}):
+    for variable in map(str.upper, {*os.environ, *env_variables()}):
         name = variable.removeprefix(PREFIX)
         if name != variable and name not in known and (meant := get_close_matches(name, known, 1, 0.8)):
             raise SettingsError(f"there is no setting {variable}; did you mean {PREFIX}{meant[0]}?")

@@ -1,13 +1,15 @@
 """The flow over flights: its source, chunk by chunk, what is said of files that cannot be used, and the whole load."""
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
 
+from {{ cookiecutter.package_name }}.durable import InputError, upserts
 from {{ cookiecutter.package_name }}.flows.flights.flow import load_flights
 from {{ cookiecutter.package_name }}.flows.flights.settings import settings
-from {{ cookiecutter.package_name }}.flows.flights.source import COLUMNS, Chunk, SourceError, check, opened
+from {{ cookiecutter.package_name }}.flows.flights.source import COLUMNS, Chunk, check, opened
 
 HEADER = ",".join(COLUMNS)
 
@@ -61,8 +63,8 @@ def broken(path: Path, kind: str) -> Path:
             path.mkdir()
         case "empty":
             path.touch()
-        case "no header":
-            path.write_text(record() + "\n")
+        case "a pipe":
+            os.mkfifo(path)
         case "another header":
             path.write_text("a,b,c\n1,2,3\n")
         case "not UTF-8":
@@ -82,10 +84,10 @@ BROKEN = {
     "missing": "No such file",
     "a directory": "Is a directory",
     "empty": "the file is empty",
-    "no header": ":1: not the header",
-    "another header": ":1: not the header",
+    "a pipe": "a pipe, or no file; write it to a file first",
+    "another header": ":1: is no header; found a,b,c; expected year,month",
     "not UTF-8": ":3: not UTF-8 (byte 0xe9 at column 13)",
-    "binary": ":1: not the header",
+    "binary": ":1: holds zero bytes",
     "gzip cut short": "damaged or cut short",
     "gzip damaged": "damaged or cut short",
 }
@@ -119,6 +121,34 @@ def test_record_that_comes_twice_is_one_flight(tmp_path: Path) -> None:
     report = load_flights(path)
     assert (report["totals"]["read"], report["totals"]["rejected"], report["chunks"]) == (4, 1, 2)
     assert report["totals"].get("duplicates", 1) == 1
+
+
+@pytest.mark.usefixtures("api")
+def test_record_that_the_table_refuses_costs_no_other(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.csv", record(1, 1), record(1, 2, arr_delay=3_000_000_000), record(1, 3))
+    report = load_flights(path)
+    assert (report["done"], report["rejected"]) == (1, 1 if upserts.WRITES else 0)
+    if upserts.WRITES:
+        rejects = Path(str(report["rejects_file"])).read_text(encoding="utf-8")
+        assert f"{path},2013-01-01,3,arr_delay: 3000000000 does not fit" in rejects
+
+
+def test_day_is_one_chunk_however_its_records_are_written(tmp_path: Path) -> None:
+    quoted = ",".join(f'"{value}"' for value in record(1, 1, dep_delay=1).split(","))
+    (chunk,) = chunks_of(write(tmp_path / "f.csv", quoted, record(1, 1, month="01", dep_delay=2)))
+    assert [row["dep_delay"] for row in check(chunk)[0]] == [1, 2], "of two records of a flight the last one wins"
+
+
+def test_columns_are_known_by_their_names(tmp_path: Path) -> None:
+    names = ["", *reversed(COLUMNS)]
+    fields = dict(zip(COLUMNS, record(1, 1, dep_time=1, arr_time=2).split(","), strict=True)) | {"": "1"}
+    path = tmp_path / "f.csv"
+    path.write_text(",".join(f'"{name}"' for name in names) + "\n" + ",".join(fields[name] for name in names) + "\n")
+    (chunk,) = chunks_of(path)
+    ((row,), _) = check(chunk)
+    assert (row["dep_time"], row["arr_time"], "" in row) == (1, 2, False)
+    path.write_text(path.read_text().replace('"time_hour","minute"', '"minute","time_hour"'))
+    assert chunks_of(path)[0].key != chunk.key, "the same records under other names are others"
 
 
 def test_rows_have_the_types_of_the_table(tmp_path: Path) -> None:
@@ -157,15 +187,22 @@ def test_chunk_is_known_by_its_content(tmp_path: Path) -> None:
         (record(1, 2, distance=0), "distance: Input should be greater than 0 (found '0')"),
         (record(1, 2, carrier="toolong"), "carrier: String should match pattern"),
         (record(1, 2, time_hour="2013-01-01T10:00:00"), "time_hour: Input should have timezone info"),
-        (record(1, 2, time_hour="NA"), "time_hour: Input should be a valid datetime"),
-        (record(1, 2, flight="x"), "flight: Input should be a valid integer"),
+        (record(1, 2, time_hour="NA"), "time_hour: not a timestamp"),
+        (record(1, 2, time_hour="41275.4583333"), "time_hour: not a timestamp"),
+        (record(1, 2, flight="x"), "flight: not a whole number"),
+        (record(1, 2, flight="1_707"), "flight: not a whole number"),
+        (record(1, 2, dep_time=1299), "dep_time: not a time of day"),
+        (record(1, 2, year="2013.0"), "year: not a whole number"),
+        (record(1, 2, year="2013\u00a0"), "year: not a whole number"),
+        (record(1, 2) + "\r\r", "a carriage return (CR)"),
+        pytest.param("\0" * 300_000, "1 fields, expected 19", id="zeros"),
         (record(1, 2) + ",more", "20 fields, expected 19"),
         (record(1, 2)[:30], "10 fields, expected 19"),
         (record(1, 2, tailnum='"N14'), "unexpected end of data"),
         (record(1, 2, month=13), "month: Input should be less than or equal to 12"),
         # The rest of the reason is Python's, and differs between its versions.
         (record(1, 2, month=2, day=30), "day "),
-        (record(1, 2, month="x"), "month: Input should be a valid integer"),
+        (record(1, 2, month="x"), "month: not a whole number"),
         ("nonsense", "1 fields, expected 19"),
     ],
 )
@@ -175,7 +212,7 @@ def test_bad_record_is_set_aside_with_its_line_and_reason(tmp_path: Path, bad: s
     ((line, reject),) = rejects
     assert line == 3
     assert reason in reject.reason
-    assert reject.record == bad
+    assert reject.record == bad.removesuffix("\r")
     assert sum(len(check(chunk)[0]) for chunk in chunks) == 2
 
 
@@ -210,17 +247,17 @@ def test_source_that_changes_under_way_is_refused(tmp_path: Path) -> None:
     path = days(tmp_path / "f.csv", 2)
     chunks = chunks_of(path)
     path.write_text(path.read_text().replace("1400", "1401"))
-    with pytest.raises(SourceError, match="was changed while it was being loaded"):
+    with pytest.raises(InputError, match="was changed while it was being loaded"):
         check(chunks[0])
     path.unlink()
-    with pytest.raises(SourceError, match="cannot be read: No such file"):
+    with pytest.raises(InputError, match="cannot be read: No such file"):
         check(chunks[0])
 
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_unusable_source_is_refused_in_one_line(tmp_path: Path, kind: str) -> None:
     path = broken(tmp_path / "source", kind)
-    with pytest.raises(SourceError) as caught:
+    with pytest.raises(InputError) as caught:
         chunks_of(path)
     assert str(caught.value).startswith(str(path))
     assert BROKEN[kind] in str(caught.value)

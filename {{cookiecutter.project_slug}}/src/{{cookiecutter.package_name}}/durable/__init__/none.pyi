@@ -1,18 +1,22 @@
 from .chunks import Chunk, Counts, RunReport, run_chunks
 from .effects import idempotency_key, post
 from .errors import InputError
-from .fields import PlainDecimal, PlainInt, Timestamp
+from .fields import DIGITS, PlainDate, PlainDecimal, PlainInt, Timestamp
 from .flows import durable_flow
+from .records import CsvRecord, csv_header, csv_records, csv_text
 from .rejects import Reject
 from .settings import ROOT, ProjectSettings
 from .steps import Step
 from .tasks import durable_task
 
 __all__ = [
+    "DIGITS",
     "ROOT",
     "Chunk",
     "Counts",
+    "CsvRecord",
     "InputError",
+    "PlainDate",
     "PlainDecimal",
     "PlainInt",
     "ProjectSettings",
@@ -20,6 +24,9 @@ __all__ = [
     "RunReport",
     "Step",
     "Timestamp",
+    "csv_header",
+    "csv_records",
+    "csv_text",
     "durable_flow",
     "durable_task",
     "idempotency_key",

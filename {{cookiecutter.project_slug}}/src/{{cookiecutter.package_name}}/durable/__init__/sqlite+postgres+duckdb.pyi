@@ -1,8 +1,10 @@
+from .bounds import bounded
 from .chunks import Chunk, Counts, RunReport, run_chunks
 from .effects import idempotency_key, post
 from .errors import InputError
-from .fields import PlainDecimal, PlainInt, Timestamp
+from .fields import DIGITS, PlainDate, PlainDecimal, PlainInt, Timestamp
 from .flows import durable_flow
+from .records import CsvRecord, csv_header, csv_records, csv_text
 from .rejects import Reject
 from .settings import ROOT, ProjectSettings
 from .steps import Step
@@ -11,12 +13,15 @@ from .tasks import durable_task
 from .upserts import Connection, ExactNumeric, UpsertReport, database, upsert
 
 __all__ = [
+    "DIGITS",
     "ROOT",
     "Chunk",
     "Connection",
     "Counts",
+    "CsvRecord",
     "ExactNumeric",
     "InputError",
+    "PlainDate",
     "PlainDecimal",
     "PlainInt",
     "ProjectSettings",
@@ -26,6 +31,10 @@ __all__ = [
     "Timestamp",
     "UpsertReport",
     "UtcDateTime",
+    "bounded",
+    "csv_header",
+    "csv_records",
+    "csv_text",
     "database",
     "durable_flow",
     "durable_task",

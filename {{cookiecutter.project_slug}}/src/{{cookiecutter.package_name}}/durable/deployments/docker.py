@@ -7,7 +7,7 @@ from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
 from . import upserts
-from .settings import ENV_FILE, PROJECT
+from .settings import PROJECT, env_variables
 
 START_SERVER = "make up"
 """What starts a Prefect server here."""
@@ -22,6 +22,6 @@ DATABASE_VARIABLE = "RUNS_DATABASE_URL"
 def prepare_server() -> None:
     """Keep the database's URL on the Prefect server, encrypted; the worker gives it to its containers. Idempotent."""
     if upserts.CONTAINER_URL:
-        known = {**dotenv_values(ENV_FILE), **os.environ}
+        known = {**env_variables(), **os.environ}
         url = SecretStr(known.get(DATABASE_VARIABLE) or upserts.CONTAINER_URL)
         Secret(value=url).save(DATABASE_BLOCK, overwrite=True)

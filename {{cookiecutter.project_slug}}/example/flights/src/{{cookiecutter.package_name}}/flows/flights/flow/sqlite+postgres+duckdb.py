@@ -4,10 +4,12 @@ from pathlib import Path
 
 from pydantic import PositiveInt
 
-from ...durable import Counts, RunReport, Step, durable_flow, durable_task, run_chunks, upsert
+from ...durable import Counts, RunReport, Step, bounded, durable_flow, durable_task, run_chunks, upsert
 from .settings import settings
-from .source import Chunk, check, opened
+from .source import Chunk, Flight, check, opened
 from .tables import flights
+
+FLIGHT = bounded(Flight, flights)
 
 
 @durable_task(version="1")
@@ -17,7 +19,7 @@ def load_day(chunk: Chunk, step: Step) -> Counts | None:
     Returns:
         The counts of its records, or None where another process has loaded the chunk meanwhile.
     """
-    rows, rejects = check(chunk)
+    rows, rejects = check(chunk, FLIGHT)
     step.set_aside(rejects)
     with step as connection:
         if connection is None:

@@ -1,0 +1,117 @@
+"""What the columns of a table can keep, asked of each record before a chunk of them is written.
+
+Without it, one record that the database refuses fails its whole chunk, in every run.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+from pydantic import AfterValidator, TypeAdapter
+from sqlalchemy import BigInteger, Column, DateTime, Float, Integer, Numeric, SmallInteger, String, Table, TypeDecorator
+
+from .rows import in_units
+
+R = TypeVar("R")
+Check = Callable[[Any], str | None]
+"""Tells why a column cannot keep a value, which is not None, or None where it can."""
+
+
+def bounded(record: type[R], table: Table) -> TypeAdapter[R]:
+    """Return the validator of a record that a table is to keep: it refuses what the columns refuse.
+
+    Integers must have the bits of their column, texts and decimals its length, timestamps a zone where it has one, and
+    a column that is NOT NULL needs a value.
+
+    Args:
+        record: a pydantic model or a `TypedDict`, whose fields are columns of the table.
+        table: where its values go.
+
+    Raises:
+        ValueError: a field of the record is no column of the table.
+
+    Example:
+        ORDER = bounded(Order, orders)
+        row = ORDER.validate_python({"id": "1", "name": "first"}).model_dump()
+    """
+    names = get_type_hints(record)
+    if unknown := sorted(names.keys() - table.columns.keys()):
+        raise ValueError(f"table {table.name} has no column {', '.join(unknown)}, and {record.__name__} has")
+    required = [name for name in names if not table.c[name].nullable]
+    # Numbers and texts are most of a record: compared here, they cost no call.
+    ranges = [(name, *bits) for name in names if (bits := _range(table.c[name]))]
+    others = [(name, check) for name in names if (check := _check(table.c[name]))]
+
+    def within(row: R) -> R:
+        values: Any = row if isinstance(row, dict) else vars(row)
+        faults = [f"{name}: has no value, and the column is NOT NULL" for name in required if values[name] is None]
+        for name, low, high in ranges:
+            if (value := values[name]) is not None and not low <= value < high:
+                faults.append(f"{name}: {value} does not fit {table.c[name].type!r}")
+        for name, check in others:
+            if (value := values[name]) is not None and (reason := check(value)):
+                faults.append(f"{name}: {reason}")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return row
+
+    kind: Any = Annotated[record, AfterValidator(within)]
+    return TypeAdapter(kind)
+
+
+def _range(column: Column[Any]) -> tuple[int, int] | None:
+    kind = _stored(column)
+    if not isinstance(kind, Integer):
+        return None
+    bits = 16 if isinstance(kind, SmallInteger) else 64 if isinstance(kind, BigInteger) else 32
+    return -(1 << bits - 1), 1 << bits - 1
+
+
+def _check(column: Column[Any]) -> Check | None:
+    match _stored(column):
+        case Float():
+            return lambda value: "not a number" if value != value else None
+        case Numeric(precision=int(precision), scale=scale):
+            return lambda value: _units(value, precision, scale or 0)
+        case String(length=length):
+            return lambda value: _text(value, length)
+        case DateTime(timezone=zone):
+            return lambda value: _timestamp(value, zone)
+    return None
+
+
+def _stored(column: Column[Any]) -> Any:
+    return column.type.impl_instance if isinstance(column.type, TypeDecorator) else column.type
+
+
+def _units(value: Decimal | int, precision: int, scale: int) -> str | None:
+    try:
+        in_units(Decimal(value), precision, scale)
+    except (ArithmeticError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def _text(value: str, length: int | None) -> str | None:
+    if length is not None and len(value) > length:
+        return f"has {len(value)} characters; {length} fit"
+    if "\0" in value:
+        return "holds a zero byte"
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "holds half of a character (a surrogate)"
+    return None
+
+
+def _timestamp(value: datetime, zone: bool) -> str | None:
+    if (value.tzinfo is None) == zone:
+        return "has no time zone" if zone else "has a time zone, which the column does not keep"
+    try:
+        if zone:
+            value.astimezone(UTC)
+    except (OverflowError, ValueError):
+        return "is out of range in UTC"
+    return None
