@@ -86,6 +86,7 @@ def results_count(variant: Answers) -> bool:
 DEPENDS: dict[str, Depends] = {
     "test_artifacts.py": answers_of(),
     "test_attempts.py": answers_of("retry_policy"),
+    "test_bounds.py": answers_of("upsert"),
     "test_cache_keys.py": answers_of("cache_key"),
     "test_caching.py": answers_of("cache_key"),
     "test_canonical.py": lambda variant: (variant["cache_key"] == "none",),
@@ -159,6 +160,7 @@ DEPENDS: dict[str, Depends] = {
     ),
     "test_prefect_yaml.py": answers_of("deployment", "example"),
     "test_progress.py": answers_of(),
+    "test_records.py": answers_of(),
     "test_results.py": lambda variant: (variant["result_storage"], results_count(variant)),
     "test_retries.py": answers_of("retry_policy"),
     "test_rows.py": answers_of("upsert"),

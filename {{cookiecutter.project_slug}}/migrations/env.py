@@ -4,10 +4,19 @@ from typing import Any
 
 from alembic import context
 from alembic.autogenerate.render import _repr_type
+from alembic.util import CommandError
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
-from {{ cookiecutter.package_name }}.durable import checkpoints, discovery, tables  # noqa: F401 - all tables stand on metadata
-from {{ cookiecutter.package_name }}.durable.upserts import database
+from {{ cookiecutter.package_name }}.durable.errors import InputError
+
+try:
+    from {{ cookiecutter.package_name }}.durable import checkpoints, discovery, tables  # noqa: F401 - all tables stand on metadata
+    from {{ cookiecutter.package_name }}.durable.upserts import database
+
+    discovery.flows()
+except InputError as error:
+    # A wrong setting, which Alembic then says in one line.
+    raise CommandError(str(error)) from None
 
 
 def is_ours(_: Any, __: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:
@@ -29,7 +38,6 @@ def plain_type(kind: str, item: Any, autogenerate: Any) -> Any:
     return False if type(plain) is type(item) else _repr_type(plain, autogenerate)
 
 
-discovery.flows()
 with database().begin() as connection:
     context.configure(
         connection=connection,

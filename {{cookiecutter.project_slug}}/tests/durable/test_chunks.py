@@ -28,7 +28,7 @@ from {{ cookiecutter.package_name }}.durable import (
 )
 from {{ cookiecutter.package_name }}.durable.cache_keys import ACROSS_RUNS
 from {{ cookiecutter.package_name }}.durable.checkpoints import OUTSIDE, REMEMBERS
-from {{ cookiecutter.package_name }}.durable.errors import InputError, ResultsNotStoredError
+from {{ cookiecutter.package_name }}.durable.errors import InputError, ResultsNotStoredError, TooManyRejectsError
 from {{ cookiecutter.package_name }}.durable.rejects import Reject, collect, set_aside
 from {{ cookiecutter.package_name }}.durable.resume import resume_dead_runs
 from {{ cookiecutter.package_name }}.durable.runs import alive, dead
@@ -176,6 +176,63 @@ def test_rejects_are_kept_with_line_and_reason_over_runs(tmp_path: Path) -> None
     ]
     corrected = run(write(path, "a x 1", "a y 1", "b x 1"))
     assert (corrected["rejected"], corrected["rejects_file"]) == (0, None)
+
+
+def test_sources_of_one_job_do_not_delete_each_others_rejects(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, second = tmp_path / "a" / "f.txt", tmp_path / "b" / "f.txt"
+    run(write(first, "a x 1", "nonsense"))
+    assert run(write(second, "b x 1", "c x 1"))["rejected"] == 0
+    report = run(write(second, "b x 1", "c nonsense"))
+    assert report["rejected"] == 1
+
+    def rejects() -> list[tuple[str, str]]:
+        with Path(str(report["rejects_file"])).open(newline="") as file:
+            return [(row["file"], row["record"]) for row in csv.DictReader(file)]
+
+    assert rejects() == [(str(first), "nonsense"), (str(second), "c nonsense")]
+    run(write(first, "a x 1", "b x 1"))
+    assert rejects() == [(str(second), "c nonsense")]
+
+
+def test_run_fails_above_a_share_of_rejects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "f.txt", "a x 1", "b nonsense", "b more nonsense")
+    with pytest.raises(TooManyRejectsError, match="2 of 3 records were rejected"):
+        run(path)
+    assert_loaded(path)
+    with pytest.raises(TooManyRejectsError):
+        run(path)
+    monkeypatch.setitem(settings.__dict__, "max_rejected", 0.7)
+    assert run(path)["rejected"] == 2
+
+
+def test_reject_of_any_length_can_be_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.txt", "a x 1", "b x 1", f"b {'\0' * 300_000}")
+    for _ in range(2):
+        report = run(path)
+        assert report["rejected"] == 1
+    with Path(str(report["rejects_file"])).open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["file"], row["line"]) == (str(path), "3")
+    assert row["record"].endswith("␀… (300002 characters)")
+
+
+def test_long_reject_of_an_older_version_can_be_read(tmp_path: Path) -> None:
+    (chunk,) = toys.read(write(tmp_path / "f.txt", "a x 1"))
+    set_aside(f"{FLOW}/f", chunk.key, chunk.label, [Reject(0, "wrong", "a")])
+    (part,) = (settings.home / "rejects" / "parts").rglob("*.csv")
+    part.write_text(f"place,reason,record\n0,wrong,{'a' * 300_000}\n")
+    assert collect(f"{FLOW}/f", [chunk])[0] == 1
+
+
+def test_label_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    @durable_flow(name=FLOW)
+    def load_odd() -> RunReport:
+        return run_chunks(load_toys_of, [toys.Toys("caf\udce9", "", tmp_path, ())], job="f")
+
+    with pytest.raises(InputError, match="the name is not UTF-8; rename the file"):
+        load_odd()
 
 
 def test_file_of_rejects_changes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,9 +223,35 @@ def test_run_with_nothing_left_needs_no_server(
     out, err = capsys.readouterr()
     if REMEMBERS and not (IN_STORE and results.NEEDS_SERVER):
         assert code == 0
-        assert out == f"{FLOW}/some: 3 chunks, 3 skipped, 0 done\nnothing is left to do; no run was started\n"
+        first, redo, last = out.splitlines()
+        assert (first, last) == (
+            f"{FLOW}/some: 3 chunks, 3 skipped, 0 done",
+            "nothing is left to do; no run was started",
+        )
+        assert f"to do them again: make reset JOB={FLOW}/some" in redo
     else:
         assert (code, err.count("\n")) == (2, 1), "it asks for a server"
+
+
+def test_run_of_bad_records_alone_fails_each_time(
+    api: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = write(tmp_path / "some.txt", "a nonsense", "b nonsense")
+    for _ in range(2):
+        assert call(monkeypatch, "run", FLOW, str(path)) == 1
+        said, todo, page = capsys.readouterr().err.splitlines()
+        file = settings.home / "rejects" / FLOW / "some.csv"
+        assert said == f"all 2 records were rejected, with line and reason: {file}"
+        assert todo.startswith("correct the source and run again; a run fails where all records are rejected")
+        assert page.startswith(f"this run: {api.removesuffix('/api')}")
+
+
+def test_file_name_that_is_not_utf8_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = chunks(Path(f"{tmp_path}/caf\udce9.txt"), 1)
+    assert call(monkeypatch, "run", FLOW, str(path)) == 2
+    assert capsys.readouterr().err == f"source: {str(path)!a} is not UTF-8; rename the file\n"
 
 
 def test_unreachable_server_is_said_in_one_line(

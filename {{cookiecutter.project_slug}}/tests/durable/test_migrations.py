@@ -101,7 +101,7 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "project")
+    return Project(tmp_path / "100% project")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from {{ cookiecutter.package_name }} import durable
 from {{ cookiecutter.package_name }}.durable import discovery
+from {{ cookiecutter.package_name }}.durable import settings as settings_module
 from {{ cookiecutter.package_name }}.durable.errors import SettingsError
 from {{ cookiecutter.package_name }}.durable.settings import (
     ENV_FILE,
@@ -65,6 +66,26 @@ def test_two_classes_cannot_have_one_setting() -> None:
 def test_variable_of_somebody_else_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{PREFIX}SERVICE_PORT", "80")
     check_names()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_env_file_that_is_not_utf8_is_one_line(encoding: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"# café\n{PREFIX}WORKERS=3\n", encoding=encoding)
+    monkeypatch.setattr(settings_module, "ENV_FILE", file)
+    for read in (Settings, check_names):
+        with pytest.raises(SettingsError) as caught:
+            read()
+        assert str(caught.value) == f"{file}: not UTF-8; save it as UTF-8"
+
+
+def test_env_file_may_begin_with_a_byte_order_mark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"{PREFIX}WORKERS=3\n", encoding="utf-8-sig")
+    monkeypatch.setattr(settings_module, "ENV_FILE", file)
+    assert list(settings_module.env_variables()) == [f"{PREFIX}WORKERS"]
+    monkeypatch.setitem(Settings.model_config, "env_file", file)
+    assert Settings().workers == 3
 
 
 @pytest.mark.parametrize("value", ["0", "x", "-1"])

@@ -176,7 +176,7 @@ def _fields(text: str) -> list[str]:
     try:
         # To csv, it would end the record.
         if not text.endswith("\r"):
-            (fields,) = csv.reader(io.StringIO(text, newline=""), strict=True)
+            (fields,) = csv.reader(io.StringIO(text, newline="\n"), strict=True)
             return fields
     except csv.Error as error:
         if "\r" not in text:

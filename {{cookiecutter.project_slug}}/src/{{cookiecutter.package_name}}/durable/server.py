@@ -358,11 +358,17 @@ def _migrate() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["check"]:
-        from prefect.settings import PREFECT_API_URL
+        from .errors import SettingsError
 
         try:
+            from .settings import env_variables
+
+            # First: Prefect reads `.env` too, and fails with a traceback where it is not UTF-8.
+            env_variables()
+            from prefect.settings import PREFECT_API_URL
+
             check(PREFECT_API_URL.value() or "")
-        except ServerError as error:
+        except (ServerError, SettingsError) as error:
             print(error, file=sys.stderr)
             sys.exit(2)
     else:

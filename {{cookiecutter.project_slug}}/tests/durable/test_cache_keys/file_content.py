@@ -91,6 +91,18 @@ def test_folder_stands_for_its_files(tmp_path: Path) -> None:
     assert key(folder) != key(other), "in a folder, names count"
 
 
+def test_folder_stands_for_linked_folders_too(tmp_path: Path) -> None:
+    folder, other = tmp_path / "a", tmp_path / "b"
+    folder.mkdir()
+    other.mkdir()
+    (other / "file").write_text("1")
+    (folder / "link").symlink_to(other)
+    (other / "back").symlink_to(folder)
+    before = key(folder)
+    (other / "file").write_text("2")
+    assert key(folder) != before
+
+
 def test_path_that_cannot_be_read_is_an_error_that_says_which_input(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=re.escape(f"parameters['path'].files[0]: the content of {tmp_path}")):
         key(Job([tmp_path / "missing"]))

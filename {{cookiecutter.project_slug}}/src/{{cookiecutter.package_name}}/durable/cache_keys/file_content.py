@@ -1,7 +1,8 @@
 """When a finished task is not run again: its name, version and inputs are as before, with files by what is in them.
 
 A `Path` among the inputs stands for the bytes of the file: a file that was touched, moved or copied is the same, one
-with a changed byte is another. A folder stands for the files in it, by their names and content. Strings are not taken
+with a changed byte is another. A folder stands for the files in it, by their names and content; links to files and
+folders are followed, but for one to a folder that it is in. Strings are not taken
 for paths: give a task as a string what it writes to, or only passes on.
 
 Each key reads the whole file, piece by piece. What it does not see: the name of a file, a change in the code (give the
@@ -12,6 +13,7 @@ To run a task although its result is stored: `task.with_options(refresh_cache=Tr
 """
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +38,22 @@ def cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
 def _content(path: Path, name: str) -> str | dict[str, str]:
     try:
         if path.is_dir():
-            files = (file for file in path.rglob("*") if file.is_file())
-            return {file.relative_to(path).as_posix(): _sha256(file) for file in files}
+            return {file.relative_to(path).as_posix(): _sha256(file) for file in _files(path)}
         if path.exists() and not path.is_file():
             raise OSError("neither a file nor a folder")
         return _sha256(path)
     except OSError as error:
         raise type(error)(f"{name}: the content of {path} cannot be read: {error.strerror or error}") from None
+
+
+def _files(folder: Path, around: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield the files in a folder. Not `rglob`, which does not follow links to folders."""
+    around = (*around, folder.resolve())
+    for path in folder.iterdir():
+        if path.is_file():
+            yield path
+        elif path.is_dir() and path.resolve() not in around:
+            yield from _files(path, around)
 
 
 def _sha256(path: Path) -> str:
