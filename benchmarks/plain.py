@@ -1,6 +1,6 @@
 """Load a file with csv and sqlite3 alone, in this process: `plain.py SOURCE DATABASE`.
 
-The same checks (the project's own function for a row), the same table, the same durability; each day is one executemany
+The same checks (the project's own for a row), the same table, the same durability; each day is one executemany
 and one commit. What it has not: Prefect, a checkpoint, results, rejects, counts. Prints the seconds, as JSON.
 """
 
@@ -12,7 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from durable_flights.flows.flights.source import COLUMNS, _row
+from durable_flights.durable import CsvRecord
+from durable_flights.flows.flights.source import COLUMNS, FLIGHT, MISSING
 
 KEY = ("time_hour", "carrier", "flight")
 
@@ -30,7 +31,9 @@ def statements() -> tuple[str, str]:
 
 def values(line: str) -> tuple[Any, ...]:
     """Check a record, and make it ready for the driver, which keeps no times."""
-    *others, time_hour = _row(line.rstrip("\r\n")).values()
+    fields = CsvRecord(0, line.rstrip("\r\n"), COLUMNS).values().items()
+    row = FLIGHT.validate_python({name: None if value == MISSING else value for name, value in fields})
+    *others, time_hour = row.values()
     return (*others, time_hour.isoformat(" "))
 
 

@@ -292,8 +292,8 @@ def _show(report: Any) -> None:
     print(f"{report['job']}: {report['chunks']} chunks, {report['skipped']} skipped, {report['done']} done")
     if report["totals"]:
         print(", ".join(f"{count} {name}" for name, count in report["totals"].items()))
-    if report["skipped"] and (again := redo(report["job"])):
-        print(f"skipped chunks were done before, whatever was loaded since; to do them again: {again}")
+    if report["skipped"] and not report["done"]:
+        print(f"all were done before, whatever was loaded since; to do them again: {redo(report['job'])}")
     if report["rejects_file"]:
         again = ": only what has changed is loaded" if RESUMES else ""
         print(f"{records(report['rejected'])}, with line and reason: {report['rejects_file']}")

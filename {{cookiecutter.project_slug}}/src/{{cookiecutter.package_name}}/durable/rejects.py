@@ -166,6 +166,7 @@ def _write(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) 
 
 def _short(value: object) -> str:
     text = str(value)
-    shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
+    # With what is said of it, it is as long as one that is kept whole: what is read and written again stays as it is.
+    shown = text if len(text) <= LONGEST else f"{text[: LONGEST - 30]}… ({len(text)} characters)"
     # Databases and spreadsheets take no zero bytes.
     return shown.replace("\0", "␀")

@@ -3,13 +3,16 @@
 Without it, one record that the database refuses fails its whole chunk, in every run.
 """
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+import sys
+from collections.abc import Callable, Iterator
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 from pydantic import AfterValidator, TypeAdapter
 from sqlalchemy import BigInteger, Column, DateTime, Float, Integer, Numeric, SmallInteger, String, Table, TypeDecorator
+from sqlalchemy.types import TypeEngine
 
 from .rows import in_units
 
@@ -39,9 +42,11 @@ def bounded(record: type[R], table: Table) -> TypeAdapter[R]:
     if unknown := sorted(names.keys() - table.columns.keys()):
         raise ValueError(f"table {table.name} has no column {', '.join(unknown)}, and {record.__name__} has")
     required = [name for name in names if not table.c[name].nullable]
+    kinds = {name: _stored(table.c[name]) for name in names}
     # Numbers and texts are most of a record: compared here, they cost no call.
-    ranges = [(name, *bits) for name in names if (bits := _range(table.c[name]))]
-    others = [(name, check) for name in names if (check := _check(table.c[name]))]
+    ranges = [(name, *_range(kind)) for name, kind in kinds.items() if isinstance(kind, Integer)]
+    texts = [(name, kind.length or sys.maxsize) for name, kind in kinds.items() if isinstance(kind, String)]
+    others = [(name, check) for name, kind in kinds.items() if (check := _check(kind))]
 
     def within(row: R) -> R:
         values: Any = row if isinstance(row, dict) else vars(row)
@@ -49,6 +54,9 @@ def bounded(record: type[R], table: Table) -> TypeAdapter[R]:
         for name, low, high in ranges:
             if (value := values[name]) is not None and not low <= value < high:
                 faults.append(f"{name}: {value} does not fit {table.c[name].type!r}")
+        for name, length in texts:
+            if (text := values[name]) is not None and not (len(text) <= length and text.isascii() and "\0" not in text):
+                faults += [f"{name}: {reason}" for reason in _text(text, length)]
         for name, check in others:
             if (value := values[name]) is not None and (reason := check(value)):
                 faults.append(f"{name}: {reason}")
@@ -60,29 +68,28 @@ def bounded(record: type[R], table: Table) -> TypeAdapter[R]:
     return TypeAdapter(kind)
 
 
-def _range(column: Column[Any]) -> tuple[int, int] | None:
-    kind = _stored(column)
-    if not isinstance(kind, Integer):
-        return None
+def _range(kind: Integer) -> tuple[int, int]:
     bits = 16 if isinstance(kind, SmallInteger) else 64 if isinstance(kind, BigInteger) else 32
     return -(1 << bits - 1), 1 << bits - 1
 
 
-def _check(column: Column[Any]) -> Check | None:
-    match _stored(column):
+def _check(kind: TypeEngine[Any]) -> Check | None:
+    match kind:
         case Float():
-            return lambda value: "not a number" if value != value else None
+            return _float
         case Numeric(precision=int(precision), scale=scale):
-            return lambda value: _units(value, precision, scale or 0)
-        case String(length=length):
-            return lambda value: _text(value, length)
+            return partial(_units, precision=precision, scale=scale or 0)
         case DateTime(timezone=zone):
-            return lambda value: _timestamp(value, zone)
+            return partial(_timestamp, zone=zone)
     return None
 
 
 def _stored(column: Column[Any]) -> Any:
     return column.type.impl_instance if isinstance(column.type, TypeDecorator) else column.type
+
+
+def _float(value: float) -> str | None:
+    return "not a number" if value != value else None
 
 
 def _units(value: Decimal | int, precision: int, scale: int) -> str | None:
@@ -93,24 +100,22 @@ def _units(value: Decimal | int, precision: int, scale: int) -> str | None:
     return None
 
 
-def _text(value: str, length: int | None) -> str | None:
-    if length is not None and len(value) > length:
-        return f"has {len(value)} characters; {length} fit"
+def _text(value: str, length: int) -> Iterator[str]:
+    if len(value) > length:
+        yield f"has {len(value)} characters; {length} fit"
     if "\0" in value:
-        return "holds a zero byte"
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return "holds half of a character (a surrogate)"
-    return None
+        yield "holds a zero byte"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        yield "holds half of a character (a surrogate)"
 
 
 def _timestamp(value: datetime, zone: bool) -> str | None:
     if (value.tzinfo is None) == zone:
         return "has no time zone" if zone else "has a time zone, which the column does not keep"
     try:
-        if zone:
+        if zone and not MINYEAR < value.year < MAXYEAR:
             value.astimezone(UTC)
     except (OverflowError, ValueError):
         return "is out of range in UTC"
