@@ -2,7 +2,6 @@
 
 import os
 
-from dotenv import dotenv_values
 from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
