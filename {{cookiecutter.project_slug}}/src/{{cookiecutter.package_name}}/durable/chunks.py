@@ -19,6 +19,7 @@ from .errors import (
     RejectsElsewhereError,
     ResultsNotStoredError,
     TooManyRejectsError,
+    one_line,
 )
 from .progress import progress
 from .runners import final_state
@@ -138,7 +139,7 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str) -> Ru
             state = final_state(future)
             report: Any = state.result(raise_on_failure=False)
             if state.is_failed() or state.is_crashed():
-                failures[chunk.key] = str(report)
+                failures[chunk.key] = one_line(report)
             else:
                 if _results_count():
                     if not stored(state):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from cyclopts import App, CycloptsError
 
-from .errors import InputError, RunFailedError
+from .errors import InputError, RunFailedError, one_line
 
 # What takes long to import is imported where it is used.
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def _run(flow: "Flow[Any, Any]", given: Mapping[str, Any]) -> int:
         return _complain(result)
     if isinstance(result, Exception):
         known = isinstance(result, RunFailedError | StoreError)
-        print(result if known else f"{type(result).__name__}: {result}", file=sys.stderr)
+        print(result if known else f"{type(result).__name__}: {one_line(result)}", file=sys.stderr)
         print(page, file=sys.stderr)
         return 1
     _show(result)
@@ -349,7 +349,7 @@ def _fail(error: Exception) -> int:
         # An ArgumentError of SQLAlchemy's is about a setting; other errors are the database's.
         if type(error).__name__ in ("ArgumentError", "MissingTablesError"):
             return _complain(error)
-        print(f"the database fails: {str(getattr(error, 'orig', error)).splitlines()[0]}", file=sys.stderr)
+        print(f"the database fails: {one_line(getattr(error, 'orig', error))}", file=sys.stderr)
         return 1
     if isinstance(error, ConnectionAbortedError):
         # Of Ray: it quotes a traceback of Ray's server, which ends with the reason.

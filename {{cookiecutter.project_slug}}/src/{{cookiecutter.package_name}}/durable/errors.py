@@ -27,3 +27,8 @@ class TooManyRejectsError(RunFailedError):
 
 class RejectsElsewhereError(RunFailedError):
     """All chunks are done, but rejected records were set aside on disks of other machines."""
+
+
+def one_line(error: object) -> str:
+    """Return what an error says as one line, or the name of its class where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -22,6 +22,7 @@ from prefect.flow_engine import run_flow
 from prefect.states import Crashed, Scheduled
 
 from .discovery import flows
+from .errors import one_line
 from .runs import dead, forget
 from .server import where
 from .settings import settings
@@ -95,7 +96,7 @@ class _Resuming:
         # A busy server may have read only now which tasks the killed process had begun.
         self._end_tasks(flow_run, ["RUNNING"])
         if not ended.is_completed():
-            print(f"Flow run {flow_run.name} ended {ended.name}: {ended.message}", file=sys.stderr)
+            print(f"Flow run {flow_run.name} ended {ended.name}: {one_line(ended.message)}", file=sys.stderr)
             print(where(flow_run_id), file=sys.stderr)
             return False
         self.show(ended.result())
