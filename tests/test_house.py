@@ -20,7 +20,7 @@ PACKAGE = "durable_flights"
 DURABLE = f"{PACKAGE}.durable"
 
 LAYERS = [
-    "artifacts canonical errors fields names parts probe progress",
+    "artifacts canonical errors fields masking names parts probe progress",
     "settings",
     "block discovery identity runs server tables transient",
     "attempts cache_keys migrations results rows",

@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,18 @@ from sqlalchemy import (
     JSON,
     REAL,
     Column,
+    Date,
     DateTime,
     Double,
     Integer,
     MetaData,
+    NullPool,
     Numeric,
     SmallInteger,
     String,
     Table,
+    create_engine,
+    func,
     select,
     text,
 )
@@ -35,9 +40,9 @@ from {{ cookiecutter.package_name }}.durable import rows as rows_module
 from {{ cookiecutter.package_name }}.durable import upserts as upsert_module
 from {{ cookiecutter.package_name }}.durable.rows import Columns, Shape
 from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT
-from {{ cookiecutter.package_name }}.durable.upserts import UpsertReport, database, database_settings, upsert
+from {{ cookiecutter.package_name }}.durable.upserts import UpsertReport, database, database_settings, prepare, upsert
 
-from tests.support import sink
+from tests.support import UnavailableError, sink
 from tests.support.processes import FORKS
 
 
@@ -151,6 +156,93 @@ def test_rows_of_several_batches_lock_the_table(monkeypatch: pytest.MonkeyPatch)
         assert connection.scalar(lock) == 0
         upsert(connection, table, [{"id": n, "c": n} for n in range(3)])
         assert connection.scalar(lock) == 1
+
+
+@pytest.mark.parametrize("count", [3, 5], ids=["one batch", "several batches"])
+def test_partitioned_table_has_exact_counts(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upsert_module, "BATCH", 3)
+    table = Table(
+        "100% of %(days)s",
+        MetaData(),
+        Column("day", Date, primary_key=True),
+        Column("id", Integer, primary_key=True),
+        Column("n", Integer),
+        Column("version", Integer),
+        postgresql_partition_by="RANGE (day)",
+    )
+
+    def rows(n: int | None, version: int = 1) -> list[dict[str, Any]]:
+        return [{"day": date(2013, 1 + i % 2, 1), "id": i, "n": n, "version": version} for i in range(count)]
+
+    with database().begin() as connection:
+        table.create(connection)
+        for month in (1, 2):
+            bounds = f"FOR VALUES FROM ('2013-0{month}-01') TO ('2013-0{month + 1}-01')"
+            connection.execute(text(f'CREATE TABLE month{month} PARTITION OF "100% of %(days)s" {bounds}'))
+        # What a trigger changes is not counted as an update of what was inserted.
+        body = "'BEGIN NEW.n = 1; RETURN NEW; END'"
+        connection.execute(text(f"CREATE FUNCTION one() RETURNS trigger AS {body} LANGUAGE plpgsql"))
+        connection.execute(text("CREATE TRIGGER one BEFORE INSERT ON month1 FOR EACH ROW EXECUTE FUNCTION one()"))
+        assert upsert(connection, table, rows(0)[:1]) == UpsertReport(1, 0, 0)
+        connection.execute(text("DROP TRIGGER one ON month1"))
+        assert upsert(connection, table, rows(1)) == UpsertReport(count - 1, 0, 1)
+        assert upsert(connection, table, [*rows(1)[1:], {**rows(None)[0]}]) == UpsertReport(0, 1, count - 1)
+        assert upsert(connection, table, rows(2, 0), newer="version") == UpsertReport(0, 0, count)
+        assert upsert(connection, table, rows(2, 2), newer="version") == UpsertReport(0, count, 0)
+        assert connection.execute(select(func.count(), func.sum(table.c.n))).one() == (count, 2 * count)
+
+
+def test_key_beside_a_serial_draws_a_number_a_row() -> None:
+    """What the README says of it: it is not for an upsert to number rows."""
+    columns = (Column("id", Integer, primary_key=True), Column("sku", String, unique=True))
+    table = Table("prices", MetaData(), *columns)
+    with database().begin() as connection:
+        table.create(connection)
+        for _ in range(3):
+            upsert(connection, table, [{"sku": str(n)} for n in range(1000)], key="sku")
+        assert connection.scalar(text("SELECT last_value FROM prices_id_seq")) == 3000
+
+
+@pytest.fixture
+def pooler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have the connections of the database go through PgBouncer, in transaction mode."""
+    try:
+        url = sink.pool()
+    except UnavailableError as error:
+        pytest.skip(str(error))
+    sink.release()
+    with monkeypatch.context() as patch:
+        patch.setitem(database_settings.__dict__, "database_url", SecretStr(url))
+        yield
+        sink.release()
+
+
+@pytest.mark.usefixtures("pooler")
+def test_pooler_may_give_each_transaction_another_session() -> None:
+    """Sessions of the server are handed round, so nothing may rely on what an earlier transaction left in one."""
+    table = table_of(DateTime(timezone=True))
+    when = datetime(2013, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+
+    def write(writer: int) -> set[tuple[int, str, str]]:
+        seen = set()
+        for number in range(20):
+            with database().begin() as connection:
+                upsert(connection, table, [{"id": 100 * writer + number, "c": when}])
+                session = "SELECT pg_backend_pid(), current_setting('idle_in_transaction_session_timeout')"
+                seen.add((*connection.execute(text(session)).one(), str(connection.scalar(select(table.c.c)))))
+        return seen
+
+    prepare()
+    with database().begin() as connection:
+        table.create(connection)
+    with ThreadPool(4) as pool:
+        seen = set().union(*pool.map(write, range(4)))
+    assert {(timeout, at) for _, timeout, at in seen} == {("5min", "2013-01-01 10:00:00+00:00")}
+    assert len({session for session, _, _ in seen}) == 2
+    # The sessions go to others as they were.
+    plain = create_engine(database().url, poolclass=NullPool, connect_args={"prepare_threshold": None})
+    with plain.connect() as connection:
+        assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "0"
 
 
 many = Table("many", MetaData(), Column("id", Integer, primary_key=True), Column("c", Integer))

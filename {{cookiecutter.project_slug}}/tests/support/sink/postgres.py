@@ -9,16 +9,19 @@ import atexit
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import warnings
 from pathlib import Path
 from subprocess import DEVNULL
 from uuid import uuid4
 
+import psycopg
 from sqlalchemy import URL, NullPool, create_engine, make_url, text
 
 from tests.support import UnavailableError
-from tests.support.servers import run_beside
+from tests.support.servers import free_port, run_beside
+from tests.support.servers import serve as run
 
 with warnings.catch_warnings():
     # That there is no folder for a user's sockets, and another one is taken.
@@ -90,6 +93,38 @@ def crash(folder: Path) -> None:
     pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=folder, user=server.system_user)
     server.ensure_postgres_running()
     _watch(server)
+
+
+def pool() -> str:
+    """Start PgBouncer in transaction mode, with two sessions of the database of this process; return its URL.
+
+    Raises:
+        UnavailableError: it is not installed, or does not start.
+    """
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if not program:
+        raise UnavailableError("PgBouncer is not installed; on Debian: apt-get install pgbouncer")
+    url = make_url(os.environ[SETTING])
+    with psycopg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False)) as connection:
+        info = connection.info
+        host, target = info.host, {"host": info.host, "port": info.port, "user": info.user, "password": info.password}
+    port = free_port()
+    settings = f"""[databases]
+{url.database} = {" ".join(f"{name}='{value}'" for name, value in target.items() if value)}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 2
+"""
+    file = Path(os.environ["TESTS_FOLDER"], f"pgbouncer-{port}.ini")
+    file.write_text(settings, encoding="utf-8")
+    # It refuses to run as root, and must reach the socket of the server.
+    other = Path(host).owner() if host.startswith("/") else "nobody"
+    run([program, *(["-u", other] if os.geteuid() == 0 else []), file], port, file.with_suffix(".log"))
+    return url.set(host="127.0.0.1", port=port, query={}).render_as_string(hide_password=False)
 
 
 def _watch(server: PostgresServer) -> None:

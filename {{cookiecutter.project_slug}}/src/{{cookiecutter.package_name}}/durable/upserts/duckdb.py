@@ -45,6 +45,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
 from . import tables
+from .masking import mask_errors, masked
 from .rows import Columns, Shape, UpsertReport, batches, json_text, outside
 from .settings import PREFIX, ProjectSettings
 
@@ -68,6 +69,8 @@ ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError,)
 
 BATCH = 50_000
 """Rows in memory at a time, and in a statement: DuckDB writes many rows at the cost of few."""
+QUOTING = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, duckdb.TransactionException)
+"""Errors that quote a value."""
 ARRIVING = "arriving rows"
 """The name by which a statement reads the batch."""
 
@@ -84,7 +87,8 @@ def database() -> Engine:
         url = URL.create("duckdb", database=str(tables.default_file("database.duckdb")))
     # Threads queue for this process's one connection: of two transactions that write one key, DuckDB fails the second.
     # Steps are short: after a minute, something hangs.
-    engine = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60)
+    engine = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60, hide_parameters=True)
+    mask_errors(engine, _message)
     # duckdb-engine quotes fewer words than DuckDB keeps for itself.
     words = "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'"
     engine.dialect.identifier_preparer.reserved_words |= {word for (word,) in duckdb.execute(words).fetchall()}
@@ -94,6 +98,12 @@ def database() -> Engine:
         connection.execute("SET TimeZone = 'UTC'")
 
     return engine
+
+
+def _message(error: BaseException) -> str:
+    # What follows quotes the statement.
+    text = str(error).partition("\n\nLINE ")[0]
+    return masked(text) if isinstance(error, QUOTING) else text
 
 
 def prepare(upgrade: bool = False) -> str:
@@ -204,7 +214,9 @@ def _statements(shape: Shape, dialect: Dialect) -> tuple[str, str]:
     upserted = shape.on_conflict(new, shape.changed(new.excluded))
     same = [table.c[name] == cast(arriving.c[name], table.c[name].type) for name in shape.key]
     known = select(func.count()).select_from(arriving).where(select(1).where(*same).correlate(arriving).exists())
-    return str(known.compile(dialect=dialect)), str(upserted.compile(dialect=dialect))
+    # The driver gets no parameters: an `onupdate` may have some.
+    write = upserted.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    return str(known.compile(dialect=dialect)), str(write)
 
 
 def _array(kind: TypeEngine[Any], values: Sequence[Any]) -> Any:

@@ -15,9 +15,11 @@ from math import isfinite
 from typing import Any
 
 import orjson
+import psycopg
 from pydantic import SecretStr
 from sqlalchemy import (
     ARRAY,
+    CTE,
     JSON,
     REAL,
     Column,
@@ -29,24 +31,28 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     Numeric,
+    Select,
     String,
     Table,
     Text,
     bindparam,
     cast,
     create_engine,
+    event,
     func,
     literal_column,
     make_url,
     select,
     text,
     true,
+    tuple_,
 )
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
 from . import migrations, tables
+from .masking import mask_errors, masked
 from .rows import Columns, Shape, UpsertReport, batches, json_text, outside
 from .settings import PACKAGE, PREFIX, ProjectSettings, settings
 
@@ -70,6 +76,7 @@ ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError,)
 
 BATCH = 5000
 """Rows in memory at a time, and in a statement."""
+PARTITIONED = "partitioned"
 
 __all__ = ["Connection", "ExactNumeric", "UpsertReport", "database", "insert", "upsert"]
 
@@ -89,20 +96,41 @@ def database() -> Engine:
     except (ArgumentError, ValueError):
         # Not from the error, which could show the password.
         raise ArgumentError(f"{PREFIX}DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE") from None
-    return create_engine(
+    engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=settings.workers,
         # A connection that the server or the network has dropped since is replaced before it is used.
         pool_pre_ping=True,
         pool_timeout=60,
+        hide_parameters=True,
         connect_args={
             "connect_timeout": 10,
-            # Times come back in UTC. A worker that hangs in a transaction, or whose machine is gone, does not keep its
-            # locks for hours.
-            "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=300s"
-            " -c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
+            # A server that is gone without a word is noticed within minutes, not hours.
+            "keepalives_idle": 60,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            # A pooler such as PgBouncer may give each transaction another session, so nothing is left in one.
+            "prepare_threshold": None,
         },
     )
+    mask_errors(engine, _message)
+
+    @event.listens_for(engine, "begin")
+    def configure(connection: Connection) -> None:
+        # Timestamps come back in UTC. A worker that hangs in a transaction, or whose machine is gone, does not keep its
+        # locks for hours.
+        connection.exec_driver_sql("SET LOCAL TimeZone = 'UTC'; SET LOCAL idle_in_transaction_session_timeout = '300s'")
+
+    return engine
+
+
+def _message(error: BaseException) -> str:
+    # Without DETAIL, CONTEXT and the like, which quote rows; errors of connections have but their text.
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    if primary is None:
+        return str(error)
+    # Data exceptions quote the value.
+    return masked(primary) if str(getattr(error, "sqlstate", "")).startswith("22") else primary
 
 
 def prepare(upgrade: bool = False) -> str:
@@ -184,34 +212,66 @@ def upsert(
     # So that nothing is written where a later batch is refused.
     with connection.begin_nested() if several else nullcontext():
         if several:
-            # `text` doubles each %, as this has done already, and takes a colon for a parameter's.
-            name = connection.dialect.identifier_preparer.format_table(table).replace("%%", "%").replace(":", r"\:")
+            # `text` doubles each %, and takes a colon for a parameter's.
+            name = _name(connection, table).replace(":", r"\:")
             connection.execute(text(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE"))
         for shape, columns in chain(first, checked):
             report += _write(connection, shape, columns)
     return report
 
 
+def _name(connection: Connection, table: Table) -> str:
+    # The dialect doubles each %, for statements with parameters.
+    return connection.dialect.identifier_preparer.format_table(table).replace("%%", "%")
+
+
 def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertReport:
     arrays = {str(place): _array(values) for place, values in enumerate(map(_encoded, shape.kinds, columns))}
-    inserted, written = connection.execute(_statement(shape), arrays).one()
+    inserted, written = connection.execute(_statement(shape, _is_partitioned(connection, shape.table)), arrays).one()
     return UpsertReport(inserted, written - inserted, len(columns[0]) - written)
 
 
+def _is_partitioned(connection: Connection, table: Table) -> bool:
+    # Kept with the connection: asking costs as much as writing a row.
+    known: dict[Table, bool] = connection.info.setdefault(PARTITIONED, {})
+    if table not in known:
+        kind = text("SELECT relkind = 'p' FROM pg_class WHERE oid = CAST(:name AS regclass)")
+        known[table] = connection.execute(kind, {"name": _name(connection, table)}).scalar_one()
+    return known[table]
+
+
 @lru_cache(maxsize=100)
-def _statement(shape: Shape) -> Executable:
+def _statement(shape: Shape, partitioned: bool) -> Executable:
     """One statement for a batch: its rows come as one array a column, whatever their number."""
     arrays = [
         cast(bindparam(str(place), type_=Text), ARRAY(kind, dimensions=1)) for place, kind in enumerate(shape.kinds)
     ]
     source = func.unnest(*arrays).table_valued(*shape.names).render_derived(name="src")
-    new = insert(shape.table).from_select(
-        shape.names, select(*(source.c[name] for name in shape.names)).where(true()), include_defaults=False
-    )
-    upserted = shape.on_conflict(new, shape.changed(new.excluded, _comparable))
+    rows = select(*(source.c[name] for name in shape.names)).where(true())
+    return _in_two(shape, rows.cte("arriving")) if partitioned else _in_one(shape, rows)
+
+
+def _in_one(shape: Shape, rows: Select[Any]) -> Executable:
     # A row that was there has the id of this transaction as its xmax, for ON CONFLICT locks it; a new one has 0.
-    written = upserted.returning((literal_column("xmax", Integer) == 0).label("inserted")).cte()
+    written = _upserted(shape, rows).returning((literal_column("xmax", Integer) == 0).label("inserted")).cte()
     return select(func.count().filter(written.c.inserted), func.count()).select_from(written)
+
+
+def _in_two(shape: Shape, rows: CTE) -> Executable:
+    """Insert the new rows, then upsert the others: a partitioned table has no xmax to tell them apart afterwards."""
+    new = insert(shape.table).from_select(shape.names, select(rows), include_defaults=False)
+    key = [shape.table.c[name] for name in shape.key]
+    inserted = new.on_conflict_do_nothing(index_elements=shape.key).returning(*key).cte()
+    others = select(rows).where(tuple_(*(rows.c[name] for name in shape.key)).not_in(select(inserted)))
+    updated = _upserted(shape, others).returning(literal_column("1")).cte()
+    first, second = (select(func.count()).select_from(part).scalar_subquery() for part in (inserted, updated))
+    return select(first, first + second)
+
+
+def _upserted(shape: Shape, rows: Select[Any]) -> Insert:
+    new = insert(shape.table).from_select(shape.names, rows, include_defaults=False)
+    upserted: Insert = shape.on_conflict(new, shape.changed(new.excluded, _comparable))
+    return upserted
 
 
 def _comparable(column: ColumnElement[Any]) -> ColumnElement[Any]:

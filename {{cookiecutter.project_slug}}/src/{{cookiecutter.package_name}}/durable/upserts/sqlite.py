@@ -41,6 +41,7 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError, OperationalError, 
 from sqlalchemy.types import TypeEngine
 
 from . import migrations, tables
+from .masking import mask_errors
 from .rows import Columns, Shape, UpsertReport, batches, in_units, json_text, outside
 from .settings import PREFIX, ProjectSettings
 
@@ -88,7 +89,10 @@ def database() -> Engine:
         pool_timeout=60,
         connect_args={"timeout": 60},
         json_serializer=json_text,
+        hide_parameters=True,
     )
+    # SQLite names columns, and quotes no values.
+    mask_errors(engine, str)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, record: Any) -> None:
@@ -214,6 +218,7 @@ def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertRepo
     statement = _statement(shape, connection.dialect)
     for place, encode in statement.encoders:
         columns[place] = encode(columns[place])
+    columns += [[value] * len(columns[0]) for value in statement.fixed]
     rows = list(zip(*(columns[place] for place in statement.order), strict=True))
     met = connection.info[MET]
     before = met[0]
@@ -226,13 +231,16 @@ class _Statement:
     """The statement for rows of one shape, and what makes of its columns what the driver takes."""
 
     def __init__(self, shape: Shape, dialect: Dialect) -> None:
-        new = insert(shape.table).values({name: bindparam(name) for name in shape.names})
+        new = insert(shape.table).values({name: bindparam(name, required=False) for name in shape.names})
         # CASE, for it is sure to count before it compares.
         where = case((func.met() == literal_column("1"), shape.changed(new.excluded)), else_=literal_column("0"))
-        compiled = shape.on_conflict(new, where).compile(dialect=dialect)
+        compiled = shape.on_conflict(new, where).compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         self.sql = str(compiled)
+        # An `onupdate` may have parameters of its own, of the same value for all rows.
+        own = [name for name in compiled.positiontup if name not in shape.names]
+        self.fixed = [compiled.params[name] for name in own]
         # The parameters stand in the order of the table's columns, whatever that of the rows' is.
-        self.order = [shape.names.index(name) for name in compiled.positiontup]
+        self.order = [(*shape.names, *own).index(name) for name in compiled.positiontup]
         encoders = (_encoder(kind, dialect) for kind in shape.kinds)
         self.encoders = [(place, encode) for place, encode in enumerate(encoders) if encode]
 

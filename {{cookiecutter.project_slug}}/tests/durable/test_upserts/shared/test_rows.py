@@ -1,5 +1,7 @@
 """The upsert: exact counts, only what changed, and nothing at all where the input is wrong."""
 
+import importlib
+import traceback
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -14,6 +16,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Connection,
     Date,
@@ -34,7 +37,9 @@ from sqlalchemy import (
     Uuid,
     func,
     select,
+    text,
 )
+from sqlalchemy.exc import DBAPIError
 
 from {{ cookiecutter.package_name }}.durable import upserts as upsert_module
 from {{ cookiecutter.package_name }}.durable.tables import UtcDateTime
@@ -367,6 +372,8 @@ def test_types_that_are_not_known_are_refused_by_name(connection: Connection, ki
     [
         (Column("c", Integer, nullable=False), "lack the column c, which is NOT NULL"),
         (Column("c", Integer, default=7), "lack the column c, whose default is Python's"),
+        (Column("c", Integer, onupdate=7), "lack the column c, whose onupdate is Python's"),
+        (Column("c", DateTime, onupdate=datetime.now), "lack the column c, whose onupdate is Python's"),
         (Column("C", Integer, key="c"), "another key than its name"),
     ],
 )
@@ -388,6 +395,28 @@ def test_columns_with_a_default_of_the_database_may_be_left_out(connection: Conn
     odd.create(connection)
     upsert(connection, odd, [{"id": 1}])
     assert connection.execute(select(odd)).one() == (1, 7)
+
+
+def test_onupdate_of_sql_counts_for_rows_that_are_updated(connection: Connection) -> None:
+    importlib.import_module("prefect.server.utilities.database")  # changes how SQLAlchemy writes the time
+    stamped = Table(
+        "stamped",
+        MetaData(),
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("n", Integer),
+        Column("at", UtcDateTime, onupdate=func.now()),
+        Column("by", String, onupdate=func.lower("A%'B")),
+    )
+    stamped.create(connection)
+    upsert(connection, stamped, [{"id": 1, "n": 1}, {"id": 2, "n": 1}])
+    assert upsert(connection, stamped, [{"id": 1, "n": 1}, {"id": 2, "n": 2}]) == UpsertReport(0, 1, 1)
+    unchanged, changed = connection.execute(select(stamped).order_by(stamped.c.id))
+    assert unchanged == (1, 1, None, None)
+    assert abs(changed.at - datetime.now(UTC)) < timedelta(minutes=1)
+    assert changed.by == "a%'b"
+    given = {"id": 1, "n": 3, "at": datetime(2013, 1, 1, tzinfo=UTC), "by": "rows"}
+    upsert(connection, stamped, [given])
+    assert connection.execute(select(stamped).where(stamped.c.id == 1)).one()._asdict() == given
 
 
 @pytest.mark.parametrize("name", ["100%", "%(x)s", ":x", "a:b"])
@@ -490,3 +519,31 @@ def test_constraints_other_than_the_key_are_not_swallowed(connection: Connection
     upsert(connection, versions, [{"id": "1", "code": "a"}])
     with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
         upsert(connection, versions, [{"id": "2", "code": "a"}])
+
+
+SECRETS = ["SECRET", "a\nSECRET\n", "'SECRET\" ", "x" * 200_000 + "SECRET"]
+
+
+@pytest.mark.parametrize("wrong", ["unique", "check", "statement"])
+@pytest.mark.parametrize("secret", SECRETS, ids=["plain", "lines", "quotes", "long"])
+def test_database_error_is_one_line_without_the_statement_and_its_values(
+    wrong: str, secret: str, connection: Connection
+) -> None:
+    key = Column("id", Integer, primary_key=True, autoincrement=False)
+    odd = Table("odd", MetaData(), key, Column("name", String(200_010), CheckConstraint("name <> 'a'"), unique=True))
+    if wrong == "check":
+        odd.append_constraint(CheckConstraint("id < 2"))
+    odd.create(connection)
+    upsert(connection, odd, [{"id": 1, "name": secret[-100:]}])
+    statement = text("SELECT nonsense FROM odd WHERE name = :name")
+
+    def fail() -> None:
+        if wrong == "statement":
+            connection.execute(statement, {"name": secret})
+        upsert(connection, odd, [{"id": 2, "name": secret[-100:] if wrong == "unique" else secret}])
+
+    with pytest.raises(DBAPIError) as raised:
+        fail()
+    shown = [str(raised.value), repr(raised.value), "".join(traceback.format_exception(raised.value))]
+    assert "\n" not in shown[0]
+    assert not [text for text in shown if "SECRET" in text or "nonsense FROM" in text or len(text) > 20_000]

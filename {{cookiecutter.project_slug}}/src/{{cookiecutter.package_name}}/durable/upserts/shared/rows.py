@@ -117,6 +117,10 @@ class Shape:
         if not self.others:
             return new.on_conflict_do_nothing(index_elements=self.key)
         changes = {name: new.excluded[name] for name in self.others}
+        for column in self.table.columns:
+            # What SQLAlchemy does in an UPDATE, and not here.
+            if column.onupdate is not None and column.name not in self.names:
+                changes[column.name] = column.onupdate.arg  # type: ignore[attr-defined]
         return new.on_conflict_do_update(index_elements=self.key, set_=changes, where=where)
 
 
@@ -189,6 +193,8 @@ def _lack(column: Column[Any]) -> str | None:
     """Why a new row cannot do without a column, or None where the database has a value for it."""
     if column.default is not None:
         return "whose default is Python's; an upsert knows those of the database (server_default)"
+    if column.onupdate is not None and not column.onupdate.is_clause_element:
+        return "whose onupdate is Python's; an upsert knows those of SQL, such as func.now()"
     given = column.nullable or column.server_default is not None or column is column.table.autoincrement_column
     return None if given else "which is NOT NULL and has no default"
 
