@@ -1,16 +1,20 @@
 """The command line: what it says, its exit codes, and what it leaves behind."""
 
+import re
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
-from prefect import flow
+from prefect import flow, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from sqlalchemy import text
 
 from {{ cookiecutter.package_name }}.durable import discovery, results, upserts
 from {{ cookiecutter.package_name }}.durable.cache_keys import ACROSS_RUNS
 from {{ cookiecutter.package_name }}.durable.checkpoints import IN_STORE, REMEMBERS
 from {{ cookiecutter.package_name }}.durable.cli import main
+from {{ cookiecutter.package_name }}.durable.server import drain
 from {{ cookiecutter.package_name }}.durable.settings import ROOT, settings
 
 from tests.support import toy, toys
@@ -199,6 +203,27 @@ def test_failed_chunk_is_exit_code_1_and_the_others_are_kept(
     assert call(monkeypatch, "run", FLOW, str(path)) == 0
     again = (2, 1) if SKIPS else (0, 3)
     assert f"{FLOW}/week: 3 chunks, {again[0]} skipped, {again[1]} done" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("api")
+@pytest.mark.skipif(not upserts.WRITES, reason="no database")
+def test_database_error_tells_no_row_in_the_terminal_or_in_prefect(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    discovery.flows()
+    upserts.prepare()
+    with upserts.transaction() as connection:
+        connection.execute(text("CREATE UNIQUE INDEX one_number ON toys (number)"))  # type: ignore[attr-defined, unused-ignore]
+    path = write(tmp_path / "week.txt", "01 toy-1 73919", "02 toy-2 73919")
+    assert call(monkeypatch, "run", FLOW, str(path)) == 1
+    failed, page = capsys.readouterr().err.splitlines()
+    assert re.match(r"1 of 2 chunks failed, the first with: \([\w.]+\) .*(?i:unique)", failed)
+    drain()
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(UUID(page.rpartition("/")[2]))
+        said = [failed, run.state, *client.read_task_runs(), *client.read_artifacts(), *client.read_logs()]
+    assert [each for each in said if "73919" in str(each) or "INSERT" in str(each)] == []
+    assert len(said) > 4
 
 
 @pytest.mark.usefixtures("api")
