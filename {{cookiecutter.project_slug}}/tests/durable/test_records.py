@@ -56,7 +56,7 @@ def test_header_may_be_quoted_in_another_order_and_longer(line: bytes, columns: 
         ("id,name\n".encode("utf-16"), "not CSV, but UTF-16 or UTF-32; save it as UTF-8, or: iconv -f UTF-16 -t UTF-8"),
         ("id,name\n".encode("utf-16-be"), ":1: holds zero bytes; save the file as CSV in UTF-8"),
         ("id,naïve\n".encode("latin-1"), ":1: not UTF-8 (byte 0xef at column 6)"),
-        (gzip.compress(b"id,name\n"), "compressed with gzip; unpack it"),
+        (gzip.compress(b"id,name\n", mtime=0), "compressed with gzip; unpack it"),
         (b"PK\x03\x04", "a zip archive or an Excel workbook; unpack it"),
         (b"<!DOCTYPE html>\n", "HTML or XML; look at it, it may be an error page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS; fetch the file with: git lfs pull"),
