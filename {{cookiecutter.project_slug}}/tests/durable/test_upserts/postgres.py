@@ -34,7 +34,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from {{ cookiecutter.package_name }}.durable import rows as rows_module
 from {{ cookiecutter.package_name }}.durable import upserts as upsert_module
@@ -190,6 +190,24 @@ def test_partitioned_table_has_exact_counts(count: int, monkeypatch: pytest.Monk
         assert upsert(connection, table, rows(2, 0), newer="version") == UpsertReport(0, 0, count)
         assert upsert(connection, table, rows(2, 2), newer="version") == UpsertReport(0, count, 0)
         assert connection.execute(select(func.count(), func.sum(table.c.n))).one() == (count, 2 * count)
+
+
+def test_session_that_turned_read_only_is_replaced() -> None:
+    """A failover leaves sessions behind at a server that refuses to write."""
+    table = table_of(Integer())
+    with database().begin() as connection:
+        table.create(connection)
+    name = database().url.database
+    with create_engine(os.environ[sink.SERVER], isolation_level="AUTOCOMMIT", poolclass=NullPool).connect() as server:
+        server.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
+        sink.release()
+        with database().connect():
+            server.execute(text(f'ALTER DATABASE "{name}" RESET default_transaction_read_only'))
+    with database().connect() as connection, pytest.raises(DBAPIError, match="read-only") as raised:
+        upsert(connection, table, [{"id": 1, "c": 1}])
+    assert raised.value.connection_invalidated, "so the task is retried"
+    with database().begin() as connection:
+        assert upsert(connection, table, [{"id": 1, "c": 1}]).inserted == 1
 
 
 def test_key_beside_a_serial_draws_a_number_a_row() -> None:

@@ -4,6 +4,7 @@ An upsert may be repeated without harm, and a repeat changes nothing. That each 
 what surrounds it to promise. A DuckDB file is open in one process at a time.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
@@ -69,7 +70,14 @@ ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError,)
 
 BATCH = 50_000
 """Rows in memory at a time, and in a statement: DuckDB writes many rows at the cost of few."""
-QUOTING = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, duckdb.TransactionException)
+QUOTING = (
+    duckdb.DataError,
+    duckdb.FatalException,
+    duckdb.IntegrityError,
+    duckdb.InternalError,
+    duckdb.InvalidInputException,
+    duckdb.TransactionException,
+)
 """Errors that quote a value."""
 ARRIVING = "arriving rows"
 """The name by which a statement reads the batch."""
@@ -101,8 +109,8 @@ def database() -> Engine:
 
 
 def _message(error: BaseException) -> str:
-    # What follows quotes the statement.
-    text = str(error).partition("\n\nLINE ")[0]
+    # What follows quotes the statement, or rows.
+    text = re.split("\n\nLINE |Chunk: ", str(error), maxsplit=1)[0]
     return masked(text) if isinstance(error, QUOTING) else text
 
 

@@ -48,6 +48,7 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
@@ -114,6 +115,12 @@ def database() -> Engine:
         },
     )
     mask_errors(engine, _message)
+
+    @event.listens_for(engine, "handle_error")
+    def leave_standby(context: ExceptionContext) -> None:
+        # After a failover the old primary answers on, and refuses to write: the next try is to connect anew.
+        if isinstance(context.original_exception, psycopg.errors.ReadOnlySqlTransaction):
+            context.is_disconnect = True
 
     @event.listens_for(engine, "begin")
     def configure(connection: Connection) -> None:

@@ -18,11 +18,13 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Connection,
     Date,
     DateTime,
     Double,
     Enum,
+    Identity,
     Index,
     Integer,
     Interval,
@@ -382,6 +384,20 @@ def test_columns_that_a_new_row_cannot_do_without_are_wanted(
 ) -> None:
     odd = Table("odd", MetaData(), Column("id", Integer, primary_key=True), column)
     with pytest.raises(ValueError, match=message):
+        upsert(connection, odd, [{"id": 1}])
+
+
+@pytest.mark.parametrize("by", [Computed("id"), Identity(always=True)], ids=["computed", "identity"])
+def test_columns_that_the_database_computes_are_refused(connection: Connection, by: Any) -> None:
+    odd = Table("odd", MetaData(), Column("id", Integer, primary_key=True), Column("c", Integer, by))
+    with pytest.raises(ValueError, match="have the column c, which the database computes"):
+        upsert(connection, odd, [{"id": 1, "c": 1}])
+
+
+def test_deferrable_constraint_is_no_key(connection: Connection) -> None:
+    odd = Table("odd", MetaData(), Column("id", Integer, primary_key=True), UniqueConstraint("id", deferrable=True))
+    odd.primary_key.deferrable = True
+    with pytest.raises(ValueError, match="no unique constraint on id"):
         upsert(connection, odd, [{"id": 1}])
 
 

@@ -27,6 +27,7 @@ from sqlalchemy import (
     Dialect,
     Enum,
     Float,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -163,7 +164,11 @@ def _shape(
     key = (key,) if isinstance(key, str) else tuple(map(str, key))
     if not key:
         raise ValueError(f"table {table.name} has no primary key to tell rows apart; give a unique one as key=")
-    constraints = [part for part in table.constraints if isinstance(part, PrimaryKeyConstraint | UniqueConstraint)]
+    constraints = [
+        part
+        for part in table.constraints
+        if isinstance(part, PrimaryKeyConstraint | UniqueConstraint) and not part.deferrable
+    ]
     indexes = [index for index in table.indexes if index.unique and _whole(index)]
     if set(key) not in ({column.name for column in part.columns} for part in (*constraints, *indexes)):
         raise ValueError(
@@ -171,6 +176,8 @@ def _shape(
         )
     if unknown := sorted({*map(str, names)} - {*table.columns.keys()}):
         raise ValueError(f"table {table.name} has no column {', '.join(unknown)}")
+    if computed := [name for name in names if table.c[name].computed is not None or _is_always(table.c[name].identity)]:
+        raise ValueError(f"rows for table {table.name} have the column {computed[0]}, which the database computes")
     if missing := sorted({*key, *([newer] if newer else [])} - {*names}):
         raise ValueError(f"rows for table {table.name} lack the column {', '.join(missing)}")
     for column in table.columns:
@@ -187,6 +194,10 @@ def _whole(index: Index) -> bool:
     """Whether an index is of all rows, and of columns alone."""
     partial = any(option.endswith("_where") for option in index.dialect_kwargs)
     return not partial and all(isinstance(part, Column) for part in index.expressions)
+
+
+def _is_always(identity: Identity | None) -> bool:
+    return identity is not None and bool(identity.always)
 
 
 def _lack(column: Column[Any]) -> str | None:
