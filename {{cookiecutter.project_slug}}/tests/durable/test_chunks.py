@@ -15,7 +15,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.runtime import task_run
-from prefect.states import Cancelled, Pending, Running
+from prefect.states import Cancelled, Completed, Failed, Pending, Running
 
 from {{ cookiecutter.package_name }}.durable import (
     Counts,
@@ -481,13 +481,14 @@ def test_run_whose_parameters_the_flow_does_not_take_is_left(
     assert (state_of(left.id), state_of(good.id)) == ("Running", "Completed")
 
 
-def test_run_that_a_person_has_cancelled_stays_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("state", [Cancelled(), Failed(), Completed()], ids=lambda state: state.name)
+def test_run_that_a_person_has_ended_stays_so(state: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flow_run = left_by_a_kill(chunks(tmp_path / "f.txt", 1))
     with get_client(sync_client=True) as client:
-        client.set_flow_run_state(flow_run.id, Cancelled(), force=True)
+        client.set_flow_run_state(flow_run.id, state, force=True)
     assert resume_dead_runs(lambda _: None)
-    assert "is Cancelled; it stays so" in capsys.readouterr().out
-    assert state_of(flow_run.id) == "Cancelled"
+    assert f"is {state.name}; it stays so" in capsys.readouterr().out
+    assert state_of(flow_run.id) == state.name
     assert dead() == []
 
 

@@ -2,7 +2,7 @@
 
 Those of this machine are known by their file locks (`runs.py`). Those of a deployment may have died elsewhere; a worker
 that saw it, or the automation of `heartbeats.py`, has put them to Crashed on the server. A run is only ever resumed by
-its own flow, and one that a person has cancelled stays cancelled.
+its own flow, and one that a person has ended (Cancelled, Failed, Completed) stays so.
 """
 
 import inspect
@@ -71,7 +71,8 @@ class _Resuming:
             forget(flow_run_id)
             return True
         state = flow_run.state
-        if state and (state.is_cancelled() or state.is_cancelling() or state.is_completed()):
+        # Ended by a person: a process that is killed leaves its run Running, and Prefect makes that Crashed.
+        if state and (state.is_cancelling() or (state.is_final() and not state.is_crashed())):
             print(f"Flow run {flow_run.name} is {state.name}; it stays so.")
             forget(flow_run_id)
             return True
