@@ -34,9 +34,9 @@ FEWEST = """
     durable/__init__.py durable/__init__.pyi durable/artifacts.py durable/cache_keys.py durable/checkpoints.py
     durable/chunks.py durable/cli.py durable/deployments.py durable/discovery.py durable/effects.py durable/errors.py
     durable/fields.py durable/flows.py durable/heartbeats.py durable/names.py durable/prefect_yaml.py durable/probe.py
-    durable/progress.py durable/rejects.py durable/results.py durable/resume.py durable/retries.py durable/runners.py
-    durable/runs.py durable/scaffold.py durable/server.py durable/settings.py durable/steps.py durable/tasks.py
-    durable/upserts.py durable/skeletons/2026-01-01.csv durable/skeletons/2026-01-02.csv
+    durable/progress.py durable/records.py durable/rejects.py durable/results.py durable/resume.py durable/retries.py
+    durable/runners.py durable/runs.py durable/scaffold.py durable/server.py durable/settings.py durable/steps.py
+    durable/tasks.py durable/upserts.py durable/skeletons/2026-01-01.csv durable/skeletons/2026-01-02.csv
     durable/skeletons/__init__.py.jinja durable/skeletons/deployment.yaml.jinja durable/skeletons/flow.py.jinja
     durable/skeletons/source.py.jinja durable/skeletons/tables.py.jinja durable/skeletons/test.py.jinja
     tests/__init__.py tests/conftest.py tests/durable/__init__.py tests/durable/test_artifacts.py
@@ -44,8 +44,8 @@ FEWEST = """
     tests/durable/test_deployment.py tests/durable/test_durability.py tests/durable/test_effects.py
     tests/durable/test_flows.py tests/durable/test_server.py tests/support/effects.py
     tests/durable/test_heartbeats.py tests/durable/test_names.py tests/durable/test_prefect_yaml.py
-    tests/durable/test_progress.py tests/durable/test_results.py tests/durable/test_runners.py
-    tests/durable/test_settings.py tests/flows/__init__.py
+    tests/durable/test_progress.py tests/durable/test_records.py tests/durable/test_results.py
+    tests/durable/test_runners.py tests/durable/test_settings.py tests/flows/__init__.py
     tests/support/__init__.py tests/support/cluster.py tests/support/deploying.py tests/support/processes.py
     tests/support/sink.py tests/support/store.py tests/support/toy.py tests/support/toys.py
 """
@@ -59,7 +59,7 @@ DEFAULTS = """
     durable/attempts.py durable/transient.py
     tests/durable/test_attempts.py tests/durable/test_retries.py tests/durable/test_transient.py
     alembic.ini migrations/env.py migrations/script.py.mako migrations/versions/.gitkeep
-    durable/migrations.py durable/rows.py durable/tables.py
+    durable/bounds.py tests/durable/test_bounds.py durable/migrations.py durable/rows.py durable/tables.py
     tests/durable/test_migrations.py tests/durable/test_model.py tests/durable/test_rows.py
     tests/durable/test_upserts.py tests/durable/test_writers.py
     tests/support/crash.py tests/durable/test_checkpoints.py tests/durable/test_full_disk.py

@@ -28,7 +28,11 @@ from {{ cookiecutter.package_name }}.durable import (
 )
 from {{ cookiecutter.package_name }}.durable.cache_keys import ACROSS_RUNS
 from {{ cookiecutter.package_name }}.durable.checkpoints import OUTSIDE, REMEMBERS
-from {{ cookiecutter.package_name }}.durable.errors import InputError, ResultsNotStoredError, TooManyRejectsError
+from {{ cookiecutter.package_name }}.durable.errors import (
+    InputError,
+    ResultsNotStoredError,
+    TooManyRejectsError,
+)
 from {{ cookiecutter.package_name }}.durable.rejects import Reject, collect, set_aside
 from {{ cookiecutter.package_name }}.durable.resume import resume_dead_runs
 from {{ cookiecutter.package_name }}.durable.runs import alive, dead

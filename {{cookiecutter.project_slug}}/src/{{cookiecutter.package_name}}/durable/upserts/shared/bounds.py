@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from decimal import Decimal
 from functools import partial
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from pydantic import AfterValidator, TypeAdapter
 from sqlalchemy import BigInteger, Column, DateTime, Float, Integer, Numeric, SmallInteger, String, Table, TypeDecorator
@@ -16,12 +16,11 @@ from sqlalchemy.types import TypeEngine
 
 from .rows import in_units
 
-R = TypeVar("R")
 Check = Callable[[Any], str | None]
 """Tells why a column cannot keep a value, which is not None, or None where it can."""
 
 
-def bounded(record: type[R], table: Table) -> TypeAdapter[R]:
+def bounded(record: type[Any], table: Table) -> TypeAdapter[Any]:
     """Return the validator of a record that a table is to keep: it refuses what the columns refuse.
 
     Integers must have the bits of their column, texts and decimals its length, timestamps a zone where it has one, and
@@ -48,8 +47,8 @@ def bounded(record: type[R], table: Table) -> TypeAdapter[R]:
     texts = [(name, kind.length or sys.maxsize) for name, kind in kinds.items() if isinstance(kind, String)]
     others = [(name, check) for name, kind in kinds.items() if (check := _check(kind))]
 
-    def within(row: R) -> R:
-        values: Any = row if isinstance(row, dict) else vars(row)
+    def within(row: Any) -> Any:
+        values = row if isinstance(row, dict) else vars(row)
         faults = [f"{name}: has no value, and the column is NOT NULL" for name in required if values[name] is None]
         for name, low, high in ranges:
             if (value := values[name]) is not None and not low <= value < high:
