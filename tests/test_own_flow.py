@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -338,6 +338,9 @@ def deploy(walk: Walk, api: str, folders: dict[str, Path]) -> None:
         finally:
             os.killpg(worker.pid, signal.SIGTERM)
             worker.wait(60)
+            # Where tests run in the background of a shell, Prefect's worker does not end by SIGTERM.
+            with suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
         for name in ("orders", "prices"):
             client.delete_deployment(client.read_deployment_by_name(f"load-{name}/load-{name}").id)
         client.delete_work_pool(walk.project.name)

@@ -33,7 +33,7 @@ def skips(output: str) -> list[str]:
 
 
 # The answers that tests depend on: they run once for each combination of these, in one of the variants that have it.
-# `Each` and SLOW have it otherwise.
+# In `make test`, and of `Each`, they run at least once with each of the answers.
 Depends = Callable[[Answers], tuple[object, ...]]
 
 
@@ -172,21 +172,6 @@ DEPENDS: dict[str, Depends] = {
     "test_upserts.py": answers_of("upsert"),
     "test_writers.py": answers_of("upsert"),
 }
-SLOW = {
-    "test_checkpoints.py",
-    "test_chunks.py",
-    "test_chunks.py::test_killed",
-    "test_cli.py::test_failed_chunk",
-    "test_cli.py::test_run_says",
-    "test_cli.py::test_run_with_nothing_left",
-    "test_cli.py::test_setup",
-    "test_deployment.py",
-    "test_durability.py",
-    "test_outages.py::test_run_takes",
-    "test_outages.py::test_run_whose",
-    "test_results.py",
-}
-"""Those that take long: `make test` runs them at least once with each answer, `make test-all` with each combination."""
 
 ALONE = [{**{prompt: answers[0] for prompt, answers in CHOICES.items()}, **some} for some in SAMPLE]
 MORE_INSTALLED = {"test_canonical.py"}
@@ -240,8 +225,8 @@ def on_cluster(test: str, variant: Answers) -> bool:
 
 def parts(test: str, answers: tuple[object, ...]) -> set[object]:
     """Return what of these answers tests are to run with at least once: all of them together, or each."""
-    one_by_one = isinstance(answers, Each) or (test in SLOW and not ALL)
-    return set(enumerate(answers)) if one_by_one else {answers}
+    together = not answers or (ALL and not isinstance(answers, Each))
+    return {answers} if together else set(enumerate(answers))
 
 
 def cost(variant: Answers) -> tuple[bool, int]:
@@ -373,7 +358,6 @@ def test_the_environment_of_a_run_is_its_own(environment: dict[str, str]) -> Non
 def test_tests_run_with_all_answers_that_they_depend_on() -> None:
     variants = chosen()
     run_in = runs(variants)
-    assert DEPENDS.keys() >= SLOW
     for test, depends in DEPENDS.items():
         ran = [depends(variant) for variant, tests in zip(variants, run_in, strict=True) if test in tests]
         found = [parts(test, answers) for answers in ran]
@@ -386,7 +370,7 @@ def test_tests_run_with_all_answers_that_they_depend_on() -> None:
 def test_tests_are_the_same_where_they_depend_on_the_same(baked: Callable[[Answers], Path]) -> None:
     """All tests are in the table, and the template writes each the same way for the answers that the table names.
 
-    However they are written, all of them run; in `make test` all but some of SLOW and of those on clusters.
+    In `make test-all`, all of them run, however they are written.
     """
     first: dict[tuple[str, object], tuple[dict[str, str], str]] = {}
     there: set[tuple[str, str]] = set()
@@ -397,7 +381,7 @@ def test_tests_are_the_same_where_they_depend_on_the_same(baked: Callable[[Answe
         for test, texts in own(baked(variant)).items():
             names |= {test} if texts else set()
             answers = DEPENDS[test](variant)
-            if ALL or not (test in SLOW or isinstance(answers, Sample)):
+            if ALL:
                 there |= texts.items()
             ran |= texts.items() if test in tests else set()
             if not isinstance(answers, Sample):
