@@ -92,6 +92,8 @@ class Walk:
         self.variant = variant
         self.package = next(path.name for path in (project / "src").iterdir())
         self.environment = {**environment, "PYTHONPATH": str(project / "src")}
+        # As its owner's programs do, it compiles its modules once.
+        del self.environment["PYTHONDONTWRITEBYTECODE"]
         self.database = variant.get("upsert", "sqlite") != "none"
 
     def run(self, *arguments: object, code: int = 0) -> str:
