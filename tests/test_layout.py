@@ -59,7 +59,8 @@ DEFAULTS = """
     durable/attempts.py durable/transient.py
     tests/durable/test_attempts.py tests/durable/test_retries.py tests/durable/test_transient.py
     alembic.ini migrations/env.py migrations/script.py.mako migrations/versions/.gitkeep
-    durable/bounds.py tests/durable/test_bounds.py durable/migrations.py durable/rows.py durable/tables.py
+    durable/bounds.py durable/masking.py durable/migrations.py durable/rows.py durable/tables.py
+    tests/durable/test_bounds.py
     tests/durable/test_migrations.py tests/durable/test_model.py tests/durable/test_rows.py
     tests/durable/test_upserts.py tests/durable/test_writers.py
     tests/support/crash.py tests/durable/test_checkpoints.py tests/durable/test_full_disk.py

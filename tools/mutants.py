@@ -610,10 +610,10 @@ FAULTS = [
         "test_chunks.py",
     ),
     Fault(
-        "resume: cancelled runs are resumed",
+        "resume: runs that a person has ended are resumed",
         "resume.py",
-        "state.is_cancelled() or state.is_cancelling() or ",
-        "",
+        "state.is_cancelling() or (state.is_final() and not state.is_crashed())",
+        "False",
         "test_chunks.py",
     ),
     Fault(

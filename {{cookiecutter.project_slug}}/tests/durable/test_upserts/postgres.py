@@ -40,7 +40,13 @@ from {{ cookiecutter.package_name }}.durable import rows as rows_module
 from {{ cookiecutter.package_name }}.durable import upserts as upsert_module
 from {{ cookiecutter.package_name }}.durable.rows import Columns, Shape
 from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT
-from {{ cookiecutter.package_name }}.durable.upserts import UpsertReport, database, database_settings, prepare, upsert
+from {{ cookiecutter.package_name }}.durable.upserts import (
+    UpsertReport,
+    database,
+    database_settings,
+    prepare,
+    upsert,
+)
 
 from tests.support import UnavailableError, sink
 from tests.support.processes import FORKS
