@@ -350,11 +350,9 @@ def killed_half_way(path: Path) -> None:
     hold(path, f"{CHUNKS}")
     script = path.with_name("run.py")
     script.write_text(COMMAND_LINE)
-    upserts.prepare()
-    epoch = upserts.epoch()
     sink.release()
     child = Child(script, "run", FLOW, str(path))
-    while child.process.is_alive() and progress_of(path.stem, epoch) < 15:
+    while child.process.is_alive() and progress_of(path.stem) < 15:
         time.sleep(0.01)
     child.kill()
     assert child.end()[0] == -signal.SIGKILL, "the run ended before it could be killed"
@@ -362,11 +360,10 @@ def killed_half_way(path: Path) -> None:
     sink.release()
 
 
-def progress_of(job: str, epoch: str) -> int:
-    """How many chunks of a job are done; a database that one process at a time has open is not opened for it."""
-    if REMEMBERS:
-        return len(checkpoint(f"{FLOW}/{job}", epoch).done())
-    return sum(not name.startswith("checkpoints") for name in store.names())
+def progress_of(job: str) -> int:
+    """How many chunks of a job are done, as the run counts them: a database may let one process in at a time."""
+    counts = settings.home / "counts" / FLOW / f"{job}.csv"
+    return len(counts.read_text().splitlines()) if counts.exists() else 0
 
 
 @pytest.mark.slow
