@@ -1,23 +1,22 @@
 """Changes of the tables of a database that has rows already: Alembic's, one file each in `migrations/versions`.
 
-A new database is created as the code has the tables, and marked as one that has all migrations.
+A new database is created as the code has the tables, and marked as one that has all migrations. Alembic is imported
+where it is used: a run needs it only for a new database.
 """
 
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.operations.ops import CreateTableOp, DowngradeOps, DropTableOp, UpgradeOps
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.exc import ArgumentError
 
 from .settings import ROOT
 from .tables import create, epochs
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 FOLDER = ROOT / "migrations"
 
@@ -38,6 +37,8 @@ def prepare(engine: Engine, upgrade: bool) -> None:
     """
     missing = create(engine)
     if upgrade:
+        from alembic import command
+
         command.upgrade(_config(), "head")
         missing = create(engine)
     if missing:
@@ -53,6 +54,9 @@ def add_tables(engine: Engine, tables: Sequence[Table]) -> str:
     Returns:
         One line that says which file was written.
     """
+    from alembic import command
+    from alembic.operations.ops import CreateTableOp, DowngradeOps, DropTableOp, UpgradeOps
+
     names = " and ".join(table.name for table in tables)
 
     def only_these(_: Any, __: Any, scripts: list[Any]) -> None:
@@ -66,7 +70,9 @@ def add_tables(engine: Engine, tables: Sequence[Table]) -> str:
     return f"wrote {Path(script.path).relative_to(ROOT)}"
 
 
-def _config() -> Config:
+def _config() -> "Config":
+    from alembic.config import Config
+
     config = Config(ROOT / "alembic.ini", cmd_opts=Namespace(quiet=True))
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     return config
@@ -74,4 +80,7 @@ def _config() -> Config:
 
 @event.listens_for(epochs, "after_create")
 def _stamp(_: object, connection: Connection, **__: Any) -> None:
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     MigrationContext.configure(connection).stamp(ScriptDirectory(str(FOLDER)), "heads")
