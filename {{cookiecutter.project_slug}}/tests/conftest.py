@@ -87,12 +87,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests that need the server last, for it takes a while to start."""
+    """Put the tests that need the server last, for it takes a while to start; of those, only yours are not slow."""
     items.sort(key=lambda item: "api" in getattr(item, "fixturenames", ()))
     for item in items:
-        if item.path.name in ON_CLUSTERS and "api" in item.fixturenames:  # type: ignore[attr-defined]
-            item.fixturenames.append("tasks_run")  # type: ignore[attr-defined]
+        if "api" in item.fixturenames and item.path.parent.name == "durable":  # type: ignore[attr-defined]
+            item.add_marker("slow")
+            if item.path.name in ON_CLUSTERS:
+                item.fixturenames.append("tasks_run")  # type: ignore[attr-defined]
 
 
 def answers(url: str) -> bool:

@@ -72,6 +72,7 @@ def crash_once(checkpoint: Checkpoint, point: str, hit: int) -> Counter[int]:
     return outcome(checkpoint.job, KEYS)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hit", [1, 7])
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_any_point_each_step_takes_effect_exactly_once(point: str, hit: int) -> None:
@@ -81,10 +82,12 @@ def test_killed_at_any_point_each_step_takes_effect_exactly_once(point: str, hit
     assert outcome("crash", KEYS) == ({1: 2 * len(KEYS)}, True), "a second run changes nothing"
 
 
+@pytest.mark.slow
 def test_marking_in_a_second_transaction_would_be_caught() -> None:
     assert crash_once(TwoTransactions("crash"), "before the claim", 7) == {1: 2 * len(KEYS) - 2, 2: 2}
 
 
+@pytest.mark.slow
 def test_marking_first_would_be_caught() -> None:
     assert crash_once(MarkFirst("crash"), "half of the effect", 7) == {1: 2 * len(KEYS) - 2, 0: 2}
 
@@ -146,6 +149,7 @@ def test_thread_waits_for_another_one_at_its_step_and_does_it_only_if_that_one_f
         assert second.result(60) == fails
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sink.WRITERS == 1, reason="one process at a time has the file open")
 @pytest.mark.parametrize("fate", [signal.SIGCONT, signal.SIGKILL])
 @pytest.mark.parametrize("point", ["claimed", "effect before mark", "marked before commit"])

@@ -172,6 +172,7 @@ def tear(at: At) -> None:
     os.pwrite = half
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_mark() -> None:
     checkpoint = Checkpoint("job")
     prepare()
@@ -186,6 +187,7 @@ def test_killed_in_the_middle_of_a_mark() -> None:
     assert sorted(begun(key) for key in KEYS) == [1] * 7 + [2]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sink.WRITERS == 1, reason="one process at a time has the database open")
 def test_two_processes_appending_at_once_lose_nothing() -> None:
     checkpoint = Checkpoint("job")
@@ -242,6 +244,7 @@ def test_full_disk_is_an_error_and_leaves_nothing_behind(room: int) -> None:
     assert Checkpoint("job").done() == {*KEYS, "late"}
 
 
+@pytest.mark.slow
 def test_compacting_while_another_process_works_loses_nothing() -> None:
     checkpoint = Checkpoint("job")
     prepare()

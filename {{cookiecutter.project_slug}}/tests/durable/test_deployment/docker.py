@@ -63,6 +63,7 @@ async def configuration(job_variables: dict[str, Any] | None) -> DockerWorkerJob
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["deploy", "worker"])
 def test_without_a_server_is_said_what_to_do(tmp_path: Path, command: str) -> None:
     done = make(ROOT, command, PREFECT_API_URL="http://127.0.0.1:9/api", **program(tmp_path, "docker"))

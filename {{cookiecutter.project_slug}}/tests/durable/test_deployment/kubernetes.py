@@ -81,6 +81,7 @@ async def manifest(job_variables: dict[str, Any] | None) -> dict[str, Any]:
     return job
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["deploy", "worker"])
 def test_without_a_server_is_said_what_to_do(tmp_path: Path, command: str) -> None:
     variables = {"PREFECT_API_URL": "http://127.0.0.1:9/api", **program(tmp_path, "kubectl")}

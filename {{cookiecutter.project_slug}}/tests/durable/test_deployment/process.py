@@ -40,6 +40,7 @@ def run(deployment_id: UUID, parameters: dict[str, object]) -> State | None:
         return run.state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["deploy", "worker"])
 def test_without_a_server_is_said_what_to_do(command: str) -> None:
     done = make(ROOT, command, PREFECT_API_URL="http://127.0.0.1:9/api")

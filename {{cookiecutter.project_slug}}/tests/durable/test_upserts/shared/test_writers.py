@@ -45,6 +45,7 @@ def write(writer: int, batch: int) -> UpsertReport:
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [5000, 7], ids=["one batch", "several batches"])
 def test_writers_of_the_same_keys_neither_deadlock_nor_lose_a_write(
     batch: int, monkeypatch: pytest.MonkeyPatch
