@@ -9,11 +9,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from release import VERSIONS
-from variants import ROOT
+from release import VERSIONS, contract
+from variants import ALL, ROOT
 
 RELEASED: dict[str, dict[str, Any]] = json.loads(VERSIONS.read_text(encoding="utf-8"))
 """Of each version its commit, and what projects of it may have answered; the oldest first."""
+ONE_ROOM = "b5918ed3217860d100ec72a76debfececd5054c0"
+"""The last commit before projects had two rooms."""
+PRE_GEN = "hooks/pre_gen_project.py"
 NAME, EMAIL = "Template Tests", "tests@example.com"
 GIT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -42,7 +45,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 def missing(version: str) -> str:
     """Return why the version's files cannot be had, or nothing where they can."""
-    if run(ROOT, "cat-file", "-e", f"{RELEASED[version]['commit']}^{{commit}}").returncode == 0:
+    if run(ROOT, "cat-file", "-e", f"{UPDATED[version]['commit']}^{{commit}}").returncode == 0:
         return ""
     if run(ROOT, "rev-parse", "--is-shallow-repository").stdout.strip() != b"false":
         return f"this checkout has no history that goes back to {version}"
@@ -51,7 +54,18 @@ def missing(version: str) -> str:
 
 def text(version: str, path: str) -> str:
     """Return a file as the version has it."""
-    return git(ROOT, "show", f"{RELEASED[version]['commit']}:{path}")
+    return git(ROOT, "show", f"{UPDATED[version]['commit']}:{path}")
+
+
+def updated() -> dict[str, dict[str, Any]]:
+    """Return the versions whose projects are updated: those released, and in `make test-all` that of one room."""
+    prompts, hook = (run(ROOT, "show", f"{ONE_ROOM}:{file}") for file in ("cookiecutter.json", PRE_GEN))
+    if not ALL or prompts.returncode or hook.returncode:
+        return RELEASED
+    return RELEASED | {"one-room": {"commit": ONE_ROOM} | contract(prompts.stdout.decode(), hook.stdout.decode())}
+
+
+UPDATED = updated()
 
 
 def repository(bare: Path) -> Path:
@@ -60,7 +74,7 @@ def repository(bare: Path) -> Path:
     So changes that are not committed yet are seen too.
     """
     git(bare.parent, "init", "--quiet", "--bare", str(bare))
-    for version, released in RELEASED.items():
+    for version, released in UPDATED.items():
         if not missing(version):
             files = run(ROOT, "archive", "--format=tar", released["commit"]).stdout
             with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=io.BytesIO(files)) as archive:

@@ -332,6 +332,8 @@ def main() -> None:
         sys.exit(_complain(error))
     except Exception as error:
         sys.exit(_fail(error))
+    finally:
+        gc.enable()
 
 
 def _what_stays() -> str:

@@ -41,6 +41,8 @@ LEAN = {
 """Settings of a temporary server, unless the environment has them."""
 
 _early: subprocess.Popen[str] | None = None
+_answered: set[str] = set()
+"""URLs of servers that have answered this process: they are not asked again."""
 
 
 class ServerError(Exception):
@@ -86,7 +88,9 @@ def server(log: Path | None = None) -> Iterator[str]:
         from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
         if url := PREFECT_API_URL.value():
-            check(url)
+            if url not in _answered:
+                check(url)
+                _answered.add(url)
             yield url
             return
         process = process or _start(log)
