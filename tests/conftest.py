@@ -328,7 +328,7 @@ def summarize_pythons(terminalreporter: pytest.TerminalReporter) -> None:
     rows = [row for report in reports for name, row in report.user_properties if name == "row"]
     if not rows:
         return
-    heads = ("variant", "Python", "Prefect", "make setup run test", "passed", "skipped", "seconds")
+    heads = ("variant", "Python", "Prefect", "make setup flow run test", "passed", "skipped", "seconds")
     lines = ["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *sorted(rows))]
     terminalreporter.section("whole projects on several Pythons")
     for line in lines:

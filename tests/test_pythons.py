@@ -50,7 +50,8 @@ def test_a_project_passes_its_tests_on_this_python(
     with alone(baked(variant), environment) as (project, names):
         # What several projects install is downloaded once.
         names |= {"UV_CACHE_DIR": str(together / "uv")}
-        done = run_make(project, names, "setup", "run", "test", f"PYTHON={python}", timeout=TIMEOUT)
+        flow = ("NAME=orders", "FLOW=load-orders")
+        done = run_make(project, names, "setup", "flow", "run", "test", *flow, f"PYTHON={python}", timeout=TIMEOUT)
         skipped = "; ".join(f"{count}: {reason}" for reason, count in done.skipped.items()) or "0"
         outcome = "passed" if done.code == 0 else f"exit code {done.code}"
         row = [name(variant), done.python, done.prefect, outcome, str(done.passed), skipped, f"{done.seconds:.0f}"]
