@@ -68,8 +68,10 @@ def test_header_may_be_quoted_in_another_order_and_longer(line: bytes, columns: 
         (b"ID,NAME\n", ":1: has 'ID' for 'id'; rename the columns; expected id,name"),
         (b"id, name\n", ":1: has ' name' for 'name'; rename the columns"),
         (b"id,value\n", ":1: lacks the columns name; found id,value; expected id,name"),
-        (b"1,first\n", ":1: is no header; found 1,first; expected id,name"),
-        (b"id,name,id\n", ":1: has the column id twice"),
+        (b"1,first\n", ":1: names none of the columns; expected id,name"),
+        (b"\n", ":1: is blank; expected id,name"),
+        (b"id,name,id\n", ":1: has the column 'id' twice"),
+        (b"id,name,,\n", ":1: has the column '' twice; rename or remove one"),
         (b'"id,name\n', ":1: unexpected end of data"),
     ],
 )
@@ -107,10 +109,15 @@ def test_bad_record_costs_no_other(bad: str, reason: str, after: str) -> None:
     assert [found[0], *found[2:]][:2] == [(2, ("1", "a")), (4, ("3", "c"))]
 
 
-def test_field_beyond_the_limit_of_csv_is_a_reject() -> None:
-    ((line, reason),) = read(f'id,name\n1,"{"x" * 200_000}"\n')
-    assert line == 2
-    assert "field limit" in str(reason)
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_quoted_field_may_be_as_long_as_another(quote: str) -> None:
+    long = "x" * 200_000
+    assert read(f"id,name\n1,{quote}{long}{quote}\n") == [(2, ("1", long))]
+
+
+def test_blank_first_line_is_not_an_empty_file() -> None:
+    with pytest.raises(InputError, match=r"^some.csv:1: is blank; expected id,name$"):
+        read("\nid,name\n1,a\n")
 
 
 def test_line_that_is_not_utf8_is_named() -> None:
@@ -128,6 +135,7 @@ def test_reason_names_field_and_value() -> None:
     assert reject == (7, "id: not a whole number, of digits alone (found '1_707')", "1_707,a")
 
 
+NANOSECOND = "2026-01-31T10:00:00.000000001Z"
 TIME = datetime.fromisoformat("2026-01-31T10:00:00+00:00")
 FIELDS: list[tuple[Any, Callable[[Any], Any], list[Any], list[Any]]] = [
     (PlainInt, int, ["1", "-20", "+3", "007", 5], ["1_707", "1.0", " 1", "\u0661", "", "1e3", 1.0, True]),
@@ -141,8 +149,8 @@ FIELDS: list[tuple[Any, Callable[[Any], Any], list[Any], list[Any]]] = [
     (
         Timestamp,
         lambda _: TIME,
-        ["2026-01-31T10:00:00Z", "2026-01-31 11:00:00+01:00", TIME],
-        ["41275.4583", "20260131", 41275, 41275.4583, "2026-01-31", "2026-01-31T10:00:00", "yesterday"],
+        ["2026-01-31T10:00:00Z", "2026-01-31 11:00:00+01:00", "2026-01-31T10:00:00.000000000Z", TIME],
+        ["41275.4583", "20260131", 41275, 41275.4583, "2026-01-31", "2026-01-31T10:00:00", "yesterday", NANOSECOND],
     ),
 ]
 

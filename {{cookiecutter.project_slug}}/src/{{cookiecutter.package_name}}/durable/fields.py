@@ -52,8 +52,9 @@ PlainDate = Annotated[
 Timestamp = Annotated[
     AwareDatetime,
     _Plain(
-        "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]",
-        "a timestamp, such as 2026-01-31T10:00:00+01:00",
+        # No digits after those of microseconds, which would be dropped.
+        "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]+([.,][0-9]{1,6}0*)?([^0-9:.,].*)?$",
+        "a timestamp, such as 2026-01-31T10:00:00+01:00, to the microsecond at most",
         (core_schema.datetime_schema(strict=True),),
     ),
 ]

@@ -95,7 +95,7 @@ def csv_header(path: Path, line: bytes, expected: Collection[str]) -> tuple[str,
         reason = _not_a_header(text) or _misnamed(names, missing, len(missing) == len(expected))
         raise InputError(f"{path}:1: {reason}; expected {','.join(expected)}")
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"{path}:1: has the column {twice[0]} twice; rename one")
+        raise InputError(f"{path}:1: has the column {twice[0]!r} twice; rename or remove one")
     return names
 
 
@@ -114,9 +114,11 @@ def _misnamed(names: tuple[str, ...], missing: list[str], all_missing: bool) -> 
     alike = {name.strip().casefold(): name for name in names}
     if found := next((name for name in missing if name.casefold() in alike), None):
         return f"has {alike[found.casefold()]!r} for {found!r}; rename the columns"
-    lacks = "is no header" if all_missing else f"lacks the columns {','.join(missing)}"
+    if all_missing:
+        # Perhaps a record: its values are not for logs.
+        return "names none of the columns" if any(names) else "is blank"
     shown = ",".join(names)
-    return f"{lacks}; found {shown[:200]}{'…' if shown[200:] else ''}"
+    return f"lacks the columns {','.join(missing)}; found {shown[:200]}{'…' if shown[200:] else ''}"
 
 
 def csv_records(path: Path, content: bytes, expected: Collection[str]) -> Iterator[CsvRecord]:
@@ -132,8 +134,8 @@ def csv_records(path: Path, content: bytes, expected: Collection[str]) -> Iterat
     Raises:
         InputError: it is not UTF-8, or has another header.
     """
-    first = content.partition(b"\n")[0]
-    columns = csv_header(path, first, expected)
+    first, end, _ = content.partition(b"\n")
+    columns = csv_header(path, first + end, expected)
     lines = [csv_text(path, number, line) for number, line in enumerate(io.BytesIO(content), 1)]
     place = 1
     while place < len(lines):

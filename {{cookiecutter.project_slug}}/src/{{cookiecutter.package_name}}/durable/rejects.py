@@ -18,6 +18,9 @@ from prefect.artifacts import create_table_artifact
 from . import deployments
 from .settings import settings
 
+# Of the process: quoted fields may be as long as others, and version 0.1 wrote records of any length.
+csv.field_size_limit(2**31 - 1)
+
 SHOWN = 1000
 """Rejected records of a chunk that Prefect's server keeps where the disk does not last."""
 LONGEST = 2000
@@ -142,13 +145,8 @@ def _read(path: Path) -> Iterator[dict[str, str]]:
     """Yield the rows of a file of rejected records, if it is there."""
     if not path.exists():
         return
-    # Versions before 0.2 wrote records of any length.
-    limit = csv.field_size_limit(2**31 - 1)
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            yield from csv.DictReader(file)
-    finally:
-        csv.field_size_limit(limit)
+    with path.open(newline="", encoding="utf-8") as file:
+        yield from csv.DictReader(file)
 
 
 def _write(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
