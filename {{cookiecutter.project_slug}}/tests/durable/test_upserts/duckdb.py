@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import Column, DateTime, Double, Float, Integer, MetaData, Numeric, Table, select, text
 from sqlalchemy.exc import ArgumentError
 
+from {{ cookiecutter.package_name }}.durable.settings import ROOT
 from {{ cookiecutter.package_name }}.durable.upserts import ExactNumeric, database, database_settings, upsert
 
 
@@ -58,7 +60,17 @@ def test_another_process_is_told_who_has_the_file() -> None:
     assert "Conflicting lock is held" in other.stderr
 
 
-def test_wrong_url_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(database_settings.__dict__, "database_url", SecretStr("sqlite:///x"))
-    with pytest.raises(ArgumentError, match="must begin with duckdb:///"):
+@pytest.mark.parametrize("url", ["sqlite:///x", "duckdb://", "duckdb:///", "duckdb:///:memory:"])
+def test_url_that_leads_to_no_file_of_this_database_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(database_settings.__dict__, "database_url", SecretStr(url))
+    with pytest.raises(ArgumentError, match="must begin with duckdb:/// and name a file"):
         database.__wrapped__()
+
+
+def test_relative_path_in_the_url_does_not_depend_on_the_current_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for given, file in [("var/a.db", ROOT / "var" / "a.db"), (f"{tmp_path}/a.db", tmp_path / "a.db")]:
+        monkeypatch.setitem(database_settings.__dict__, "database_url", SecretStr(f"duckdb:///{given}"))
+        assert database.__wrapped__().url.database == str(file)

@@ -1,11 +1,12 @@
 """The upsert on PostgreSQL: what is this database's own."""
 
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -28,8 +29,10 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    Text,
     create_engine,
     func,
+    make_url,
     select,
     text,
 )
@@ -40,6 +43,7 @@ from {{ cookiecutter.package_name }}.durable import rows as rows_module
 from {{ cookiecutter.package_name }}.durable import upserts as upsert_module
 from {{ cookiecutter.package_name }}.durable.rows import Columns, Shape
 from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT
+from {{ cookiecutter.package_name }}.durable.tables import UtcDateTime
 from {{ cookiecutter.package_name }}.durable.upserts import (
     UpsertReport,
     database,
@@ -118,12 +122,38 @@ def test_a_backslash_is_no_null_character() -> None:
         ("", "no database: set"),
         ("mysql://x/y", "must begin with postgresql://"),
         ("postgresql://u:secret@host:port/x", "is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE"),
+        ("postgresql://u:secr@et@host/x", "has an @ too many; write one of the password as %40"),
     ],
 )
-def test_wrong_url_is_said(url: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_url_is_said_without_the_password(url: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(database_settings.__dict__, "database_url", SecretStr(url))
-    with pytest.raises(ArgumentError, match=message):
+    with pytest.raises(ArgumentError, match=message) as caught:
         database.__wrapped__()
+    assert not re.search("secr|et@", str(caught.value))
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_encoding_and_style_of_a_database_make_no_difference(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"tests_{encoding.lower()}_{os.getpid()}"
+    server = make_url(os.environ[sink.SERVER])
+    url = server.set(database=name).update_query_dict({"options": "-c DateStyle=SQL,DMY"})
+    columns = (Column("id", Integer, primary_key=True), Column("text", Text), Column("at", UtcDateTime))
+    table = Table("t", MetaData(), *columns)
+    row = {"id": 1, "text": "é", "at": datetime(2026, 2, 1, 3, 4, tzinfo=UTC)}
+    monkeypatch.setitem(database_settings.__dict__, "database_url", SecretStr(url.render_as_string(False)))
+    admin = create_engine(server, isolation_level="AUTOCOMMIT")
+    other = database.__wrapped__()
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} ENCODING {encoding} LOCALE 'C' TEMPLATE template0"))
+        try:
+            with other.begin() as writer:
+                table.create(writer)
+                assert upsert(writer, table, [row]).inserted == 1
+                assert writer.execute(select(table)).one()._asdict() == row
+        finally:
+            other.dispose()
+            connection.execute(text(f"DROP DATABASE {name}"))
+    admin.dispose()
 
 
 def test_a_server_ends_with_its_last_user_although_another_was_killed(tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Column, DateTime, Double, Integer, MetaData, Numeric, Table, func, select, text
 from sqlalchemy.exc import ArgumentError
 
-from {{ cookiecutter.package_name }}.durable.upserts import ExactNumeric, UpsertReport, database, upsert
+from {{ cookiecutter.package_name }}.durable.settings import ROOT
+from {{ cookiecutter.package_name }}.durable.upserts import ExactNumeric, UpsertReport, database, database_settings, upsert
 
 
 def table_of(kind: Any) -> Table:
@@ -96,3 +98,19 @@ def test_database_that_was_deleted_is_not_written_on_to() -> None:
             assert other.execute("SELECT c FROM t").fetchall() == [(1,)]
         for part in file.parent.glob(f"{file.name}*"):
             part.unlink()
+
+
+@pytest.mark.parametrize("url", ["duckdb:///x", "sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_url_that_leads_to_no_file_of_this_database_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(database_settings.__dict__, "database_url", SecretStr(url))
+    with pytest.raises(ArgumentError, match="must begin with sqlite:/// and name a file"):
+        database.__wrapped__()
+
+
+def test_relative_path_in_the_url_does_not_depend_on_the_current_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for given, file in [("var/a.db", ROOT / "var" / "a.db"), (f"{tmp_path}/a.db", tmp_path / "a.db")]:
+        monkeypatch.setitem(database_settings.__dict__, "database_url", SecretStr(f"sqlite:///{given}"))
+        assert database.__wrapped__().url.database == str(file)

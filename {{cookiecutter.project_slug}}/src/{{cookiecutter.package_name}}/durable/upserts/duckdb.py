@@ -16,7 +16,6 @@ import pyarrow as pa
 from pydantic import SecretStr
 from sqlalchemy import (
     JSON,
-    URL,
     BigInteger,
     Boolean,
     Column,
@@ -42,13 +41,13 @@ from sqlalchemy import (
 )
 from sqlalchemy import table as table_named
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
 from . import tables
 from .masking import mask_errors, masked
 from .rows import Columns, Shape, UpsertReport, batches, json_text, outside
-from .settings import PREFIX, ProjectSettings
+from .settings import ProjectSettings
 
 
 class DatabaseSettings(ProjectSettings):
@@ -88,11 +87,7 @@ __all__ = ["Connection", "ExactNumeric", "UpsertReport", "database", "insert", "
 @cache
 def database() -> Engine:
     """The project's database, one engine a process. The file is made on first use, and open until the process ends."""
-    url: str | URL = database_settings.database_url.get_secret_value()
-    if url and not str(url).startswith("duckdb:///"):
-        raise ArgumentError(f"{PREFIX}DATABASE_URL must begin with duckdb:///, for this project writes to DuckDB")
-    if not url:
-        url = URL.create("duckdb", database=str(tables.default_file("database.duckdb")))
+    url = tables.file_url(database_settings.database_url.get_secret_value(), "duckdb", "database.duckdb")
     # Threads queue for this process's one connection: of two transactions that write one key, DuckDB fails the second.
     # Steps are short: after a minute, something hangs.
     engine = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60, hide_parameters=True)

@@ -97,6 +97,9 @@ def database() -> Engine:
     except (ArgumentError, ValueError):
         # Not from the error, which could show the password.
         raise ArgumentError(f"{PREFIX}DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE") from None
+    if "@" in (url.host or ""):
+        # The driver would quote a part of the password.
+        raise ArgumentError(f"{PREFIX}DATABASE_URL has an @ too many; write one of the password as %40")
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=settings.workers,
@@ -112,6 +115,8 @@ def database() -> Engine:
             "keepalives_count": 3,
             # A pooler such as PgBouncer may give each transaction another session, so nothing is left in one.
             "prepare_threshold": None,
+            # Whatever the database's encoding: with SQL_ASCII the driver would return bytes for text.
+            "client_encoding": "utf8",
         },
     )
     mask_errors(engine, _message)
@@ -124,9 +129,12 @@ def database() -> Engine:
 
     @event.listens_for(engine, "begin")
     def configure(connection: Connection) -> None:
-        # Timestamps come back in UTC. A worker that hangs in a transaction, or whose machine is gone, does not keep its
-        # locks for hours.
-        connection.exec_driver_sql("SET LOCAL TimeZone = 'UTC'; SET LOCAL idle_in_transaction_session_timeout = '300s'")
+        # Timestamps come back in UTC; other styles the driver cannot read. A worker that hangs in a transaction, or
+        # whose machine is gone, does not keep its locks for hours.
+        connection.exec_driver_sql(
+            "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO';"
+            " SET LOCAL idle_in_transaction_session_timeout = '300s'"
+        )
 
     return engine
 
@@ -326,8 +334,7 @@ def _unfit(_: Column[Any], kind: TypeEngine[Any], values: Sequence[Any]) -> str 
         case JSON() if any(_NUL.search(json_text(value)) for value in values):
             return "PostgreSQL keeps no character \\x00 in JSON"
         case JSONB():
-            renumbered = [value for value in values if _renumbered(value)]
-            return f"a number in {renumbered[0]!r} comes back from jsonb as another one" if renumbered else None
+            return "a number comes back from jsonb as another one" if any(map(_renumbered, values)) else None
     return None
 
 

@@ -16,7 +16,6 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import (
     JSON,
-    URL,
     BigInteger,
     Boolean,
     Column,
@@ -43,7 +42,7 @@ from sqlalchemy.types import TypeEngine
 from . import migrations, tables
 from .masking import mask_errors
 from .rows import Columns, Shape, UpsertReport, batches, in_units, json_text, outside
-from .settings import PREFIX, ProjectSettings
+from .settings import ProjectSettings
 
 
 class DatabaseSettings(ProjectSettings):
@@ -75,11 +74,7 @@ __all__ = ["Connection", "ExactNumeric", "UpsertReport", "database", "insert", "
 @cache
 def database() -> Engine:
     """The project's database, one engine a process. The file is made on first use."""
-    url: str | URL = database_settings.database_url.get_secret_value()
-    if url and not str(url).startswith("sqlite:///"):
-        raise ArgumentError(f"{PREFIX}DATABASE_URL must begin with sqlite:///, for this project writes to SQLite")
-    if not url:
-        url = URL.create("sqlite", database=str(tables.default_file("database.db")))
+    url = tables.file_url(database_settings.database_url.get_secret_value(), "sqlite", "database.db")
     # SQLite has one writer at a time. Threads queue for this process's one connection, which wastes less time than
     # SQLite's own waiting, by which processes wait for each other. Steps are short: after a minute, something hangs.
     engine = create_engine(

@@ -95,7 +95,7 @@ def _units(value: Decimal | int, precision: int, scale: int) -> str | None:
     try:
         in_units(Decimal(value), precision, scale)
     except (ArithmeticError, ValueError) as error:
-        return str(error)
+        return f"{value} {error}"
     return None
 
 

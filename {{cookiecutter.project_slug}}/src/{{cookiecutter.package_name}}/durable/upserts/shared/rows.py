@@ -45,6 +45,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+from .masking import masked
 from .tables import UtcDateTime
 
 Columns = list[Sequence[Any]]
@@ -149,7 +150,8 @@ def batches(
             shape = _shape(table, tuple(batch[0]), key, newer, dialect)
         columns = _columns(shape, batch, first)
         for place, name in enumerate(shape.names):
-            columns[place] = _checked(shape, table.c[name], shape.kinds[place], columns[place], dialect, check)
+            converted = partial(_converted, shape, table.c[name], shape.kinds[place], dialect, check)
+            columns[place] = _checked(f"column {name} of table {table.name}", columns[place], first, converted)
         yield shape, _one_a_key(shape, columns, ordered)
         first += len(batch)
 
@@ -224,37 +226,49 @@ def _columns(shape: Shape, batch: Sequence[Mapping[str, Any]], first: int) -> Co
 
 
 def _checked(
-    shape: Shape, column: Column[Any], kind: TypeEngine[Any], values: Sequence[Any], dialect: Dialect, check: Check
+    column: str, values: Sequence[Any], first: int, converted: Callable[[Sequence[Any]], Sequence[Any]]
+) -> Sequence[Any]:
+    """Convert the values of a column; the error names the row of the first wrong one, and not the value."""
+    try:
+        return converted(values)
+    except ValueError:
+        for number, value in enumerate(values, first):
+            try:
+                converted([value])
+            except ValueError as error:
+                raise ValueError(f"row {number}, {column}: {error}") from None
+        raise
+
+
+def _converted(
+    shape: Shape, column: Column[Any], kind: TypeEngine[Any], dialect: Dialect, check: Check, values: Sequence[Any]
 ) -> Sequence[Any]:
     """The values as the column's type makes them, where all can be stored and will come back as they are."""
-
-    def refuse(reason: str) -> ValueError:
-        return ValueError(f"column {column.name} of table {shape.table.name}: {reason}")
-
     if isinstance(column.type, TypeDecorator) and not isinstance(column.type, UtcDateTime):
         convert = column.type.process_bind_param
         try:
             values = [convert(value, dialect) for value in values]
         except (ArithmeticError, AttributeError, NotImplementedError, TypeError, ValueError) as error:
-            raise refuse(str(error) or f"the type {column.type!r} is not one that an upsert knows") from error
+            unknown = f"the type {column.type!r} is not one that an upsert knows"
+            raise ValueError(masked(str(error)) or unknown) from None
     present: Sequence[Any] = values
     if None in values:
         if column.name in shape.key:
-            raise refuse("a row has no value in its key")
+            raise ValueError("has no value, and is part of the key")
         if column.name == shape.newer:
-            raise refuse("a row has no value, and so is neither newer nor older")
+            raise ValueError("has no value, and so is neither newer nor older")
         if not column.nullable:
-            raise refuse("a row has no value, and the column is NOT NULL")
+            raise ValueError("has no value, and the column is NOT NULL")
         present = [value for value in values if value is not None]
     try:
         reason = _reason(kind, present, column.name in (*shape.key, shape.newer)) or check(column, kind, present)
         if not reason and isinstance(kind, DateTime) and kind.timezone:
             # A moment is one whatever its zone; and Python takes the two of an autumn's hour that comes twice for one.
             values = [None if value is None else value.astimezone(UTC) for value in values]
-    except (ArithmeticError, ValueError) as error:
-        raise refuse(str(error)) from error
+    except ArithmeticError as error:
+        reason = str(error)
     if reason:
-        raise refuse(reason)
+        raise ValueError(reason)
     return values
 
 
@@ -266,7 +280,7 @@ def _reason(kind: TypeEngine[Any], values: Sequence[Any], compared: bool) -> str
     if not all(map(rule.takes, {*map(type, values)})):
         other = next(value for value in values if not rule.takes(type(value)))
         wanted = " or ".join(taken.__name__ for taken in rule.types)
-        return f"{_shown(other)} is {type(other).__name__} where {wanted} is wanted"
+        return f"{type(other).__name__} where {wanted} is wanted"
     if compared and isinstance(kind, JSON):
         return "JSON cannot tell rows apart, nor which one is newer"
     if compared and any(map(ne, values, values)):
@@ -285,36 +299,30 @@ class _Rule:
         return issubclass(found, self.types) and not issubclass(found, other)
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}…"
-
-
 def _text(kind: String, values: Sequence[str]) -> str | None:
     text = "".join(values)
     if not text.isascii():
         try:
             text.encode()
-        except UnicodeEncodeError as error:
-            return f"{error.object[error.start]!r} is half a character (a surrogate) and no text"
-    if kind.length is not None and values and (longest := max(values, key=len))[kind.length :]:
-        return f"{longest!r} has {len(longest)} characters; {kind.length} fit"
+        except UnicodeEncodeError:
+            return "holds half of a character (a surrogate)"
+    if kind.length is not None and (longest := max(map(len, values), default=0)) > kind.length:
+        return f"has {longest} characters; {kind.length} fit"
     return None
 
 
 def _moment(kind: DateTime, values: Sequence[datetime]) -> str | None:
     if (precision := getattr(kind, "precision", None)) not in (None, 6):
-        return f"a moment is kept to {precision} digits of a second; declare the column without a precision"
+        return f"a timestamp is kept to {precision} digits of a second; declare the column without a precision"
     if {*map(type, values)} - {datetime}:
         for value in values:
             # As pandas has them.
             nanoseconds: int = getattr(value, "nanosecond", 0)
             if value != value or nanoseconds:
-                return f"{value!r} is no moment, or has nanoseconds, which are not kept"
+                return "no timestamp, or has nanoseconds, which are not kept"
     if {value.tzinfo is None for value in values} <= {not kind.timezone}:
         return None
-    wrong = next(value for value in values if (value.tzinfo is None) == kind.timezone)
-    return f"{wrong!r} has no time zone" if kind.timezone else f"{wrong!r} has a time zone, which is not kept"
+    return "has no time zone" if kind.timezone else "has a time zone, which is not kept"
 
 
 def _decimal(kind: Numeric[Any], values: Sequence[Decimal | int]) -> str | None:
@@ -340,14 +348,14 @@ def in_units(value: Decimal, precision: int, scale: int) -> int:
         units, rest = divmod(numerator * int(10**scale), denominator)
         if not rest and abs(units) < 10**precision:
             return units
-    raise ValueError(f"{value} does not fit NUMERIC({precision}, {scale})")
+    raise ValueError(f"does not fit NUMERIC({precision}, {scale})")
 
 
 def _double(_: Float[Any], values: Sequence[float]) -> str | None:
     if {*map(type, values)} <= {float}:
         return None
-    rounded = [value for value in values if isinstance(value, int) and value != float(value)]
-    return f"{rounded[0]} is not exact as a floating-point number" if rounded else None
+    rounded = any(isinstance(value, int) and value != float(value) for value in values)
+    return "an integer that is not exact as a floating-point number" if rounded else None
 
 
 def _json(_: JSON, values: Sequence[Any]) -> str | None:
@@ -358,8 +366,8 @@ def _json(_: JSON, values: Sequence[Any]) -> str | None:
             if json.loads(text) == value:
                 continue
         except (TypeError, ValueError, RecursionError) as error:
-            return f"{value!r} is not JSON: {error}"
-        return f"{value!r} would come back from JSON as {json.loads(json_text(value))!r}"
+            return f"is not JSON: {error}"
+        return "would come back from JSON as another value"
     return None
 
 
@@ -385,7 +393,7 @@ def outside(values: Collection[int], kind: TypeEngine[Any] | None = None) -> str
     bits = 16 if isinstance(kind, SmallInteger) else 64 if kind is None or isinstance(kind, BigInteger) else 32
     for value in (min(values, default=0), max(values, default=0)):
         if not -(1 << bits - 1) <= value < 1 << bits - 1:
-            return f"{value} does not fit an integer of {bits} bits"
+            return f"does not fit an integer of {bits} bits"
     return None
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import (
+    URL,
     Column,
     DateTime,
     Dialect,
@@ -15,11 +16,12 @@ from sqlalchemy import (
     TypeDecorator,
     insert,
     inspect,
+    make_url,
     select,
 )
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from .settings import PREFIX, settings
+from .settings import PREFIX, ROOT, settings
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -34,7 +36,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         if not isinstance(value, datetime):
             raise ValueError(f"{type(value).__name__} where datetime is wanted")
         if value.tzinfo is None:
-            raise ValueError(f"{value!r} has no time zone")
+            raise ValueError("a timestamp has no time zone")
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
@@ -93,7 +95,27 @@ def epoch(engine: Engine) -> str:
         return name
 
 
-def default_file(name: str) -> Path:
+def file_url(given: str, driver: str, name: str) -> URL:
+    """Return the URL of a database in a file; a relative path is relative to the project's folder.
+
+    Args:
+        given: the setting; empty: the file `name` in `home`.
+        driver: what the URL begins with.
+        name: of the file in `home`.
+
+    Raises:
+        ArgumentError: the setting leads to no file of this kind of database.
+    """
+    if not given:
+        return URL.create(driver, database=str(_default_file(name)))
+    url = make_url(given) if given.startswith(f"{driver}:///") else None
+    if url is None or url.database in (None, "", ":memory:"):
+        raise ArgumentError(f"{PREFIX}DATABASE_URL must begin with {driver}:/// and name a file that tables are in")
+    # Not that of another form, such as `file:…?uri=true`.
+    return url if ":" in url.database else url.set(database=str(ROOT / Path(url.database).expanduser()))
+
+
+def _default_file(name: str) -> Path:
     """Return the file of the database in `home`, where no setting names another.
 
     Raises:
