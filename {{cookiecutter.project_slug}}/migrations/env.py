@@ -1,10 +1,11 @@
 """How Alembic reaches the project's database and the tables of its flows."""
 
+import sys
 from typing import Any
 
 from alembic import context
 from alembic.autogenerate.render import _repr_type
-from alembic.util import CommandError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
 from {{ cookiecutter.package_name }}.durable.errors import InputError
@@ -14,9 +15,11 @@ try:
     from {{ cookiecutter.package_name }}.durable.upserts import database
 
     discovery.flows()
-except InputError as error:
-    # A wrong setting, which Alembic then says in one line.
-    raise CommandError(str(error)) from None
+    # So that a database that is not there is known before Alembic asks for it.
+    database().connect().close()
+except (InputError, ArgumentError, OperationalError) as error:
+    print(error, file=sys.stderr)
+    sys.exit(2)
 
 
 def is_ours(_: Any, __: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:

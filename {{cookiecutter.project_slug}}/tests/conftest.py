@@ -67,8 +67,18 @@ parent: subprocess.Popen[bytes] | None = None
 def pytest_configure(config: pytest.Config) -> None:
     """Let the server start."""
     global parent  # noqa: PLW0603
+    from {{ cookiecutter.package_name }}.durable.errors import SettingsError
+    from {{ cookiecutter.package_name }}.durable.settings import ROOT, env_variables
+
+    try:
+        # Prefect reads it, in the folder that tests run in.
+        env_variables(ROOT / ".env")
+    except SettingsError as error:
+        raise pytest.UsageError(str(error)) from None
     if "PREFECT_API_URL" not in os.environ and not hasattr(config, "workerinput"):
-        parent = subprocess.Popen([sys.executable, "-c", SERVER % str(FOLDER)])
+        # No test may use the server that is set in `.env`.
+        environment = {**os.environ, "PREFECT_API_URL": ""}
+        parent = subprocess.Popen([sys.executable, "-c", SERVER % str(FOLDER)], env=environment)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -1,6 +1,8 @@
 """The command line: what it says, its exit codes, and what it leaves behind."""
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from uuid import UUID
@@ -15,7 +17,7 @@ from {{ cookiecutter.package_name }}.durable.cache_keys import ACROSS_RUNS
 from {{ cookiecutter.package_name }}.durable.checkpoints import IN_STORE, REMEMBERS
 from {{ cookiecutter.package_name }}.durable.cli import main
 from {{ cookiecutter.package_name }}.durable.server import drain
-from {{ cookiecutter.package_name }}.durable.settings import ROOT, settings
+from {{ cookiecutter.package_name }}.durable.settings import PACKAGE, PREFIX, ROOT, settings
 
 from tests.support import toy, toys
 from tests.support.toys import FLOW, chunks, fail, write
@@ -49,6 +51,38 @@ def test_unusable_source_is_one_line_exit_code_2_and_nothing_written(
     assert f"{path}: cannot be read" in err
     assert not settings.home.exists()
     settings.home.mkdir()
+
+
+@pytest.mark.parametrize("command", ["status", "check-server", "check-prefect-yaml", "alembic"])
+@pytest.mark.parametrize("place", ["of the project", "of the current folder", "a wrong setting"])
+def test_what_prefect_could_not_read_is_one_line(command: str, place: str, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    folder = ROOT
+    if place == "a wrong setting":
+        environment["PREFECT_SERVER_API_PORT"] = "x"
+    else:
+        file.write_bytes(b"# caf\xe9\n")
+    if place == "of the project":
+        environment[f"{PREFIX}ENV_FILE"] = str(file)
+    elif place == "of the current folder":
+        folder = tmp_path
+    if command == "alembic":
+        if not (ROOT / "migrations").exists() or place != "of the project":
+            pytest.skip("no migrations, or Prefect has said so before Alembic could")
+        arguments = ["alembic", "current"]
+    else:
+        arguments = [PACKAGE, command]
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    *others, last = done.stderr.splitlines()
+    if place == "a wrong setting":
+        assert last.startswith("Prefect refuses a setting, ServerAPISettings.port: Input should be a valid integer")
+        assert "Traceback" not in done.stderr
+    else:
+        assert (others, last) == ([], f"{file}: not UTF-8; save it as UTF-8")
 
 
 @pytest.mark.parametrize(

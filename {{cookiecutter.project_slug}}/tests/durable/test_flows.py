@@ -8,6 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from prefect.settings import (
+    PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK,
+    PREFECT_RESULTS_PERSIST_BY_DEFAULT,
+    temporary_settings,
+)
 
 from {{ cookiecutter.package_name }}.durable import Step, durable_flow, upserts
 from {{ cookiecutter.package_name }}.durable.flows import DurableFlow, all_done
@@ -114,3 +119,14 @@ def test_run_that_is_stopped_by_sigterm_can_be_resumed(tmp_path: Path) -> None:
     if upserts.WRITES:
         assert table() == expected(path)
     assert load_toys(path)["chunks"] == 3
+
+
+@pytest.mark.usefixtures("api")
+def test_store_of_other_projects_in_the_users_settings_does_not_matter(tmp_path: Path) -> None:
+    elsewhere = {
+        PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK: "local-file-system/of-others",
+        PREFECT_RESULTS_PERSIST_BY_DEFAULT: True,
+    }
+    with temporary_settings(elsewhere):
+        report = load_toys(chunks(tmp_path / "toys", 2))
+    assert report["done"] == report["chunks"] > 0

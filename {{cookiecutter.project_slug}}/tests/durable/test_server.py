@@ -116,6 +116,34 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pa
         parent.process.communicate()
 
 
+DIRECTLY = """
+from {{ cookiecutter.package_name }}.durable.server import server
+
+with server() as url:
+    from prefect import get_client
+
+    with get_client(sync_client=True) as client:
+        client.read_work_pools()
+    print(url)
+"""
+
+
+@pytest.mark.slow
+def test_settings_for_other_servers_do_not_keep_a_run_from_its_own(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    environment |= {
+        "PREFECT_HOME": str(tmp_path),
+        "PREFECT_SERVER_API_AUTH_STRING": "user:word",
+        "PREFECT_SERVER_API_BASE_PATH": "/prefect",
+        "NO_PROXY": "elsewhere.example",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", DIRECTLY], env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT
+    )
+    assert done.stdout.strip().endswith("/prefect"), done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_start_at_once_on_a_fresh_home_and_end_with_their_parents(started: tuple[Path, Parent, Parent]) -> None:

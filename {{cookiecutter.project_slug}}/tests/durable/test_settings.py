@@ -105,3 +105,14 @@ def test_secrets_are_of_a_type_that_is_not_shown() -> None:
         for name, field in each.model_fields.items():
             if any(word in name for word in ("secret", "credentials", "connection_string", "database_url")):
                 assert field.annotation is SecretStr, name
+
+
+def test_line_end_around_a_value_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OwnersSettings(ProjectSettings):
+        token_secret: SecretStr = SecretStr("")
+
+    monkeypatch.setenv(f"{PREFIX}TOKEN_SECRET", " a b\n")
+    try:
+        assert OwnersSettings().token_secret.get_secret_value() == "a b"
+    finally:
+        del ProjectSettings.names["token_secret"]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from cyclopts import App, CycloptsError
+from pydantic import ValidationError
 
 from .errors import InputError, RunFailedError, one_line
 
@@ -142,6 +143,27 @@ def prepare_server(*, within: int | None = None) -> int:
     except StoreError as error:
         return _complain(error)
     return 0
+
+
+@app.command
+def check_server() -> int:
+    """Tell whether a Prefect server is set, answers, and takes this project's login."""
+    from prefect.settings import PREFECT_API_URL
+
+    from .server import check
+
+    check(PREFECT_API_URL.value() or "")
+    return 0
+
+
+@app.command
+def check_prefect_yaml() -> int:
+    """Name keys of `prefect.yaml` that Prefect does not know, and so ignores."""
+    from .prefect_yaml import faults
+
+    found = faults()
+    print("\n".join(found), end="\n" if found else "")
+    return 1 if found else 0
 
 
 @app.command
@@ -280,7 +302,7 @@ def _be_quiet() -> None:
     logging.lastResort = logging.NullHandler()
 
 
-def _complain(error: Exception) -> int:
+def _complain(error: object) -> int:
     print(error, file=sys.stderr)
     return 2
 
@@ -307,6 +329,7 @@ def _read_env_file() -> None:
     """Let `.env` hold settings of Prefect too, which itself reads that of the current folder only."""
     from .settings import env_variables
 
+    env_variables(Path(".env").absolute())
     for name, value in env_variables().items():
         if name.startswith("PREFECT_") and value:
             os.environ.setdefault(name, value)
@@ -346,6 +369,11 @@ def _what_stays() -> str:
 
 def _fail(error: Exception) -> int:
     """Say in one line what fails, where that is no fault of the code; return the exit code."""
+    if isinstance(error, ValidationError) and error.title.endswith("Settings"):
+        # Of Prefect, which then cannot be imported.
+        fault = error.errors()[0]
+        name = ".".join(map(str, (error.title, *fault["loc"])))
+        return _complain(f"Prefect refuses a setting, {name}: {fault['msg']}; correct its PREFECT_ variable")
     from . import upserts
     from .probe import StoreError
     from .server import ServerError

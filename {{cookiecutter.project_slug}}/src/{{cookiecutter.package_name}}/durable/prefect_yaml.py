@@ -2,7 +2,6 @@
 
 import ast
 import json
-import sys
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -127,9 +126,3 @@ def _parameters(entrypoint: str) -> Collection[str] | None:
                 every = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
                 return [] if node.args.kwarg else [each.arg for each in every]
     return None
-
-
-if __name__ == "__main__":
-    found = faults()
-    print("\n".join(found), end="\n" if found else "")
-    sys.exit(bool(found))

@@ -23,6 +23,8 @@ from uuid import UUID
 
 from filelock import FileLock
 
+HOST = "127.0.0.1"
+"""Of a temporary server."""
 START_TIMEOUT = 180.0
 """Seconds; the first start on a machine creates Prefect's own database."""
 CHECK_TIMEOUT = 10.0
@@ -85,7 +87,13 @@ def server(log: Path | None = None) -> Iterator[str]:
         start_early(log)
     process, _early = _early, None
     try:
-        from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
+        from prefect.settings import (
+            PREFECT_API_AUTH_STRING,
+            PREFECT_API_URL,
+            PREFECT_SERVER_API_AUTH_STRING,
+            PREFECT_UI_URL,
+            temporary_settings,
+        )
 
         if url := PREFECT_API_URL.value():
             if url not in _answered:
@@ -95,8 +103,15 @@ def server(log: Path | None = None) -> Iterator[str]:
             return
         process = process or _start(log)
         url = _url(process, log)
-        # It has no web page, so Prefect must not print the address of one.
-        with temporary_settings({PREFECT_API_URL: url, PREFECT_UI_URL: ""}):
+        _bypass_proxy()
+        own = {
+            PREFECT_API_URL: url,
+            # It asks for the login that the user's own server asks for.
+            PREFECT_API_AUTH_STRING: PREFECT_SERVER_API_AUTH_STRING.value(),
+            # It has no web page, so Prefect must not print the address of one.
+            PREFECT_UI_URL: "",
+        }
+        with temporary_settings(own):
             try:
                 yield url
             finally:
@@ -211,8 +226,17 @@ def _url(process: subprocess.Popen[str], log: Path | None) -> str:
     finally:
         timeout.cancel()
     if line.isdecimal():
-        return f"http://127.0.0.1:{line}/api"
+        from prefect.settings import PREFECT_SERVER_API_BASE_PATH
+
+        return f"http://{HOST}:{line}{PREFECT_SERVER_API_BASE_PATH.value() or '/api'}"
     raise ServerError(line or f"the temporary Prefect server did not start; {_log(log)} says why")
+
+
+def _bypass_proxy() -> None:
+    """Have this process and its children reach the temporary server directly, whatever proxy the environment names."""
+    others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+    if HOST not in others.split(","):
+        os.environ["no_proxy"] = ",".join(filter(None, (others, HOST)))
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
@@ -276,7 +300,7 @@ def _run(answer: TextIO, serving: list[Stoppable]) -> None:
         app = create_app()
         gc.freeze()
         gc.enable()
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = socket.create_server((HOST, 0))
         server = Server(uvicorn.Config(app, log_level="error", lifespan="on"))
         serving.append(server)
         server.run(sockets=[listener])
@@ -361,24 +385,9 @@ def _migrate() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["check"]:
-        from .errors import SettingsError
-
-        try:
-            from .settings import env_variables
-
-            # First: Prefect reads `.env` too, and fails with a traceback where it is not UTF-8.
-            env_variables()
-            from prefect.settings import PREFECT_API_URL
-
-            check(PREFECT_API_URL.value() or "")
-        except (ServerError, SettingsError) as error:
-            print(error, file=sys.stderr)
-            sys.exit(2)
-    else:
-        # What libraries print goes to the log: the parent reads the answer.
-        answer = os.fdopen(os.dup(1), "w")
-        os.dup2(2, 1)
-        _serve(answer)
-        # Threads of libraries would keep the process; all is written.
-        os._exit(0)
+    # What libraries print goes to the log: the parent reads the answer.
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    _serve(answer)
+    # Threads of libraries would keep the process; all is written.
+    os._exit(0)

@@ -26,19 +26,20 @@ ENV_FILE = Path(os.environ.get(f"{PREFIX}ENV_FILE", ROOT / ".env"))
 """Another file than `.env`, for the tests: they use nothing of the user's."""
 
 
-def env_variables() -> dict[str, str | None]:
-    """Return the variables in `.env`.
+def env_variables(file: Path | None = None) -> dict[str, str | None]:
+    """Return the variables in a file, `ENV_FILE` by default.
 
     Raises:
         SettingsError: it is not UTF-8.
     """
+    file = file or ENV_FILE
     try:
         # Text of UTF-16 may pass for UTF-8, with a zero byte beside each letter.
-        if b"\0" not in (ENV_FILE.read_bytes() if ENV_FILE.is_file() else b""):
-            return dotenv_values(ENV_FILE, encoding="utf-8-sig")
+        if b"\0" not in (file.read_bytes() if file.is_file() else b""):
+            return dotenv_values(file, encoding="utf-8-sig")
     except UnicodeDecodeError:
         pass
-    raise SettingsError(f"{ENV_FILE}: not UTF-8; save it as UTF-8")
+    raise SettingsError(f"{file}: not UTF-8; save it as UTF-8")
 
 
 class ProjectSettings(BaseSettings):
@@ -57,7 +58,13 @@ class ProjectSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=ENV_FILE, env_file_encoding="utf-8-sig", extra="ignore", frozen=True
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8-sig",
+        extra="ignore",
+        frozen=True,
+        # Secrets that come from files often end in a line end.
+        str_strip_whitespace=True,
     )
 
     names: ClassVar[dict[str, str]] = {}

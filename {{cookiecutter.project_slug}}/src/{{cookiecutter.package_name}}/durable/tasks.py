@@ -22,7 +22,12 @@ POLICIES: dict[str, Any] = {
 }
 """Of tasks. What is added here, such as `timeout_seconds` or `tags`, all of them have, and a test sees to it."""
 
-FLOW_POLICIES: dict[str, Any] = {**FLOW_RETRIES}
+FLOW_POLICIES: dict[str, Any] = {
+    # Reports are for the caller. Else a user's Prefect settings may name a store for them, which is not there.
+    "persist_result": False,
+    "result_storage": RESULTS,
+    **FLOW_RETRIES,
+}
 """Of flows, in the same way."""
 
 
