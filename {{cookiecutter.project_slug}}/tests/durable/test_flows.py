@@ -1,5 +1,6 @@
 """Durable flows: called from anywhere, with or without a server, and ended by SIGTERM."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -119,6 +120,14 @@ def test_run_that_is_stopped_by_sigterm_can_be_resumed(tmp_path: Path) -> None:
     if upserts.WRITES:
         assert table() == expected(path)
     assert load_toys(path)["chunks"] == 3
+
+
+@pytest.mark.usefixtures("api")
+def test_flow_is_called_where_an_event_loop_runs_as_in_a_notebook(tmp_path: Path) -> None:
+    async def cell() -> int:
+        return load_toys(chunks(tmp_path / "toys", 2))["done"]
+
+    assert asyncio.run(cell()) == 2
 
 
 @pytest.mark.usefixtures("api")

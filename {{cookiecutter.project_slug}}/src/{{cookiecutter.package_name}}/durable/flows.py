@@ -4,12 +4,15 @@ Called from a script, a REPL, a notebook or a test, a flow starts a temporary Pr
 runs it like any other. While it runs it is marked as alive, so that `make resume` finds it if its process is killed.
 """
 
+import asyncio
 import functools
 import inspect
 import io
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
+from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import Flow, Task
@@ -35,7 +38,16 @@ class DurableFlow(Flow[P, R]):
     """A Prefect flow that brings its own server where none is set."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the flow: see `prefect.Flow`."""
+        """Run the flow: see `prefect.Flow`. Where an event loop runs, as in a notebook, it gets a thread of its own."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self._run(*args, **kwargs)
+        # What Prefect does in this thread would wait for the loop, which waits here.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(copy_context().run, self._run, *args, **kwargs).result()
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
         with server():
             register()
             return super().__call__(*args, **kwargs)
