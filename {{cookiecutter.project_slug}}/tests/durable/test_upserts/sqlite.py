@@ -14,7 +14,13 @@ from sqlalchemy import Column, DateTime, Double, Integer, MetaData, Numeric, Tab
 from sqlalchemy.exc import ArgumentError
 
 from {{ cookiecutter.package_name }}.durable.settings import ROOT
-from {{ cookiecutter.package_name }}.durable.upserts import ExactNumeric, UpsertReport, database, database_settings, upsert
+from {{ cookiecutter.package_name }}.durable.upserts import (
+    ExactNumeric,
+    UpsertReport,
+    database,
+    database_settings,
+    upsert,
+)
 
 
 def table_of(kind: Any) -> Table:
