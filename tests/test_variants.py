@@ -140,6 +140,7 @@ DEPENDS: dict[str, Depends] = {
     "test_effects.py": lambda variant: (variant["retry_policy"] == "none", variant["cache_key"] == "none"),
     "test_flights.py": lambda variant: (variant["example"], variant["upsert"]),
     "test_flows.py": answers_of(),
+    "test_flows.py::test_store_of_other_projects": answers_of("result_storage"),
     "test_full_disk.py": lambda variant: (variant["checkpoint"] == "database" and variant["upsert"],),
     "test_heartbeats.py": answers_of(),
     "test_locks.py": lambda variant: (variant["cache_key"] == "none",),
