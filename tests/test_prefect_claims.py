@@ -37,7 +37,12 @@ from prefect.filesystems import LocalFileSystem
 from prefect.flows import load_flow_from_entrypoint
 from prefect.locking.filesystem import FileSystemLockManager
 from prefect.locking.memory import MemoryLockManager
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_UI_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK,
+    PREFECT_UI_URL,
+    temporary_settings,
+)
 from prefect.settings.models.flows import FlowsSettings
 from prefect.states import Crashed, Failed, Running, Scheduled
 from prefect.tasks import exponential_backoff
@@ -544,6 +549,25 @@ def test_address_of_a_page() -> None:
     assert url_for("flow-run", obj_id=UUID(int=0))
     with temporary_settings({PREFECT_UI_URL: ""}):
         assert url_for("flow-run", obj_id=UUID(int=0)) is None
+
+
+@claim("CONTRIBUTING.md")
+def test_flow_loads_the_default_store() -> None:
+    """A flow without a store of its own loads the one that the settings name, though it stores nothing."""
+    elsewhere = {PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK: "local-file-system/of-others"}
+    with temporary_settings(elsewhere), pytest.raises(ValueError, match="Unable to find block document"):
+        flow(persist_result=False)(fail)()
+
+
+@claim("CONTRIBUTING.md")
+def test_functions_return_coroutines_where_a_loop_runs(tmp_path: Path) -> None:
+    """What a function does elsewhere, nobody waits for where an event loop runs."""
+
+    async def cell() -> Any:
+        return LocalFileSystem(basepath=str(tmp_path)).write_path("file", b"")
+
+    asyncio.run(cell()).close()
+    assert not (tmp_path / "file").exists()
 
 
 LOGGING = """
