@@ -17,6 +17,7 @@ def report(skipped: int = 0, rejects_file: str | None = None) -> RunReport:
         totals={},
         rejected=rejected,
         rejects_file=rejects_file,
+        effects={},
     )
 
 

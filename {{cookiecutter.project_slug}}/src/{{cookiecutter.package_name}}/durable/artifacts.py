@@ -38,7 +38,7 @@ def chunk_table(
 def summary(report: "RunReport", failed: int) -> str:
     """Return what stands above the table, in Markdown."""
     counts = f"{report['done']} chunks done, {report['skipped']} skipped, {failed} failed"
-    return f"{report['job']}: {counts}. {_rejects(report)}"
+    return f"{report['job']}: {counts}. {_rejects(report)}{_effects(report)}"
 
 
 def resumed_note(report: "RunReport", failed: int, attempt: int, table: str) -> str | None:
@@ -64,7 +64,7 @@ def resumed_note(report: "RunReport", failed: int, attempt: int, table: str) -> 
 | done | {report["done"]} |
 | failed, left for a new run | {failed} |
 
-{_rejects(report)}
+{_rejects(report)}{_effects(report)}
 
 [The tables of all runs]({PREFECT_UI_URL.value() or ""}/artifacts/key/{table})
 """
@@ -79,3 +79,8 @@ def _rejects(report: "RunReport") -> str:
     if not report["rejects_file"]:
         return "No record was rejected."
     return f"{records(report['rejected'])}, with line and reason: `{report['rejects_file']}`"
+
+
+def _effects(report: "RunReport") -> str:
+    counts = ", ".join(f"{count} {name}" for name, count in report["effects"].items())
+    return f" Effects: {counts}." if counts else ""

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 from prefect.runtime import flow_run
 
-from . import checkpoints, rejects, results, upserts
+from . import checkpoints, outbox, rejects, results, upserts
 from .artifacts import chunk_table, resumed_note, summary
 from .cache_keys import ACROSS_RUNS
 from .errors import (
@@ -71,6 +71,8 @@ class RunReport(TypedDict):
     rejected: int
     """Rejected records of the source, set aside by this run or before."""
     rejects_file: str | None
+    effects: Counts
+    """Requests of `Step.send`: how many this run delivered, are left and were refused. Empty if there are none."""
 
 
 class ChunksLeftError(Exception):
@@ -81,7 +83,7 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str) -> Ru
     """Have a task do all chunks that are not done, as many at a time as the setting `workers` says.
 
     Shows progress in the terminal and in Prefect's UI, leaves a table of the chunks there, and collects the rejected
-    records of all of them.
+    records of all of them. Then delivers the effects that their steps sent, and those that are left of earlier runs.
 
     Args:
         task: takes a chunk and its `Step`; returns the chunk's counts, or None where another process has done it.
@@ -97,6 +99,7 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str) -> Ru
         ResultsNotStoredError: all chunks are done, but results that a later run relies on could not be stored.
         TooManyRejectsError: more of the source's records were rejected than the setting `max_rejected` allows, or all.
         RejectsElsewhereError: all chunks are done, but rejected records are on disks of other machines.
+        EffectsNotDeliveredError: all chunks are done, but effects are left, or were refused; see `Step.send`.
         InputError: a file's name is not UTF-8.
         ValueError: `job` is no name of a job, or a key no key.
         RuntimeError: no flow of `durable_flow` runs here.
@@ -119,10 +122,11 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str) -> Ru
     remembered = checkpoint(name, epoch)
     _adopt(name, job, epoch)
     if LOOKING.get():
-        if by_key.keys() - remembered.done():
+        if by_key.keys() - remembered.done() or outbox.backlog(name)["left"]:
             raise ChunksLeftError
-        found = _report(name, by_key.values(), [], 0)
+        found = _report(name, by_key.values(), [], 0, {})
         _raise_for(found, {}, 0, *rejects.counted(name, by_key))
+        outbox.check(name)
         return found
     with get_client(sync_client=True) as client:
         client.update_flow_run(flow_run.id, name=job)
@@ -151,9 +155,11 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str) -> Ru
                     reports[chunk.key] = dict(report)
                     rejects.count(name, chunk.key, report)
             advance()
-    run_report = _report(name, by_key.values(), reports.values(), len(failures))
+    effects, reason = outbox.deliver_left(name)
+    run_report = _report(name, by_key.values(), reports.values(), len(failures), effects)
     _leave_artifacts(by_key, reports, failures, run_report)
     _raise_for(run_report, failures, lost, *rejects.counted(name, by_key))
+    outbox.check(name, reason)
     return run_report
 
 
@@ -187,7 +193,9 @@ def _adopt(name: str, job: str, epoch: str) -> None:
         before.reset()
 
 
-def _report(job: str, chunks: Collection[Chunk], reports: Collection[Counts], failures: int) -> RunReport:
+def _report(
+    job: str, chunks: Collection[Chunk], reports: Collection[Counts], failures: int, effects: Counts
+) -> RunReport:
     rejected, rejects_file = rejects.collect(job, chunks)
     totals: Counts = {}
     for report in reports:
@@ -201,6 +209,7 @@ def _report(job: str, chunks: Collection[Chunk], reports: Collection[Counts], fa
         totals=totals,
         rejected=rejected,
         rejects_file=str(rejects_file) if rejects_file else None,
+        effects=effects,
     )
 
 

@@ -57,8 +57,8 @@ def resume(*, verbose: bool = False) -> int:
 
 @app.command
 def status() -> int:
-    """Show how far each job is, and which runs were killed."""
-    from . import checkpoints, discovery, upserts
+    """Show how far each job is, which effects are not delivered, and which runs were killed."""
+    from . import checkpoints, discovery, outbox, upserts
     from .runs import dead
     from .steps import suffix
 
@@ -70,6 +70,8 @@ def status() -> int:
         jobs = checkpoints.status()
     for name, done, total in jobs:
         print(f"{name.removesuffix(ours)}: {done} of {total} chunks done")
+    for line in outbox.status():
+        print(line)
     killed = dead()
     for flow_run_id, flow in killed:
         print(f"flow run {flow_run_id} of {flow or 'a flow'} was killed; `make resume` resumes it")
@@ -99,6 +101,25 @@ def reset(job: str) -> int:
         print(f"nothing is known of a job {job!r}; `make status` shows those that there are", file=sys.stderr)
         return 2
     print(f"{job} is forgotten; the next run does it again")
+    return 0
+
+
+@app.command
+def resend(job: str) -> int:
+    """Send the refused effects of a job again, and those that are left.
+
+    Args:
+        job: Its flow and name, as `status` shows them: `load-orders/orders`.
+    """
+    from . import discovery, outbox, upserts
+
+    discovery.flows()
+    upserts.prepare()
+    try:
+        print(outbox.resend(job))
+    except RunFailedError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 
@@ -317,6 +338,8 @@ def _show(report: Any) -> None:
     print(f"{report['job']}: {report['chunks']} chunks, {report['skipped']} skipped, {report['done']} done")
     if report["totals"]:
         print(", ".join(f"{count} {name}" for name, count in report["totals"].items()))
+    if report["effects"]:
+        print("effects: " + ", ".join(f"{count} {name}" for name, count in report["effects"].items()))
     if report["skipped"] and not report["done"]:
         print(f"all were done before, whatever was loaded since; to do them again: {redo(report['job'])}")
     if report["rejects_file"]:

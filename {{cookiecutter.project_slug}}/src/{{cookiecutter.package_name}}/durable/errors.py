@@ -29,6 +29,10 @@ class RejectsElsewhereError(RunFailedError):
     """All chunks are done, but rejected records were set aside on disks of other machines."""
 
 
+class EffectsNotDeliveredError(RunFailedError):
+    """Effects of the job are left, or were refused. The rows that they belong to are written."""
+
+
 def one_line(error: object) -> str:
     """Return what an error says as one line, or the name of its class where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__

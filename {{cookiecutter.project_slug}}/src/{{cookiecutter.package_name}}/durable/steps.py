@@ -6,13 +6,15 @@ least once, which an upsert makes harmless.
 """
 
 import re
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any
 
-from . import checkpoints, rejects, upserts
+from . import checkpoints, outbox, rejects, upserts
 from .checkpoints import Checkpoint
+from .effects import JSON
 from .errors import InputError
 from .rejects import Reject
 from .upserts import Connection
@@ -44,12 +46,20 @@ class Step:
     label: str = field(compare=False)
     """Of the chunk, for people."""
     _open: AbstractContextManager[Connection | None] | None = field(default=None, init=False, repr=False, compare=False)
+    _effects: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __enter__(self) -> Connection | None:
-        # Without a database the stored result is all that comes of a chunk: the run writes the checkpoint after it.
-        opened = checkpoint(self.job, self.epoch).step(self.key) if upserts.WRITES else upserts.transaction()
-        self._open = opened
+        self._open = opened = self._transaction()
         return opened.__enter__()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection | None]:
+        # Without a database the stored result is all that comes of a chunk: the run writes the checkpoint after it.
+        with checkpoint(self.job, self.epoch).step(self.key) if upserts.WRITES else upserts.transaction() as connection:
+            self._effects.clear()
+            yield connection
+            if connection is not None:
+                outbox.write(connection, self._effects)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -57,6 +67,42 @@ class Step:
         opened, self._open = self._open, None
         if opened is not None:
             opened.__exit__(kind, error, traceback)
+
+    def send(self, url: str, item: str, payload: JSON, *, ordering_key: str | None = None) -> str:
+        """Have a request sent after the step has committed: a POST of JSON, written to the outbox in its transaction.
+
+        The run delivers it after its chunks, with the header `Idempotency-Key`, until the receiver acknowledges it:
+        exactly once if the receiver honours the key, at least once otherwise. A step that is repeated sends nothing
+        twice. Give headers such as Authorization with `delivery_headers`: the outbox stores none.
+
+        Args:
+            url: of the receiver, up to 2000 characters, without a password.
+            item: what the effect is about, up to 200 characters: two equal payloads of one job need two items.
+            payload: plain JSON.
+            ordering_key: effects of the job with the same one, such as a customer's, are delivered one by one, in the
+                order of their steps. One that is refused holds those behind it. Up to 200 characters.
+
+        Returns:
+            The idempotency key, 64 hex digits.
+
+        Raises:
+            ValueError: an argument cannot be kept as it is.
+            RuntimeError: the step is not open, or the project has no database.
+
+        Example:
+            with step as connection:
+                if connection is None:
+                    return None
+                upsert(connection, orders, rows)
+                for row in rows:
+                    step.send("https://crm.example.com/orders", row["id"], row, ordering_key=row["customer"])
+        """
+        effect = outbox.effect(self.job, url, item, payload, ordering_key)
+        if self._open is None:
+            raise RuntimeError("step.send works in `with step as connection`")
+        self._effects.append(effect)
+        key: str = effect["key"]
+        return key
 
     def set_aside(self, bad: Sequence[Reject]) -> None:
         """Keep the rejected records of the chunk, with their reasons: they neither stop the run nor vanish. Idempotent.

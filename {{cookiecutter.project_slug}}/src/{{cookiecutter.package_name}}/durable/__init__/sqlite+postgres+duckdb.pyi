@@ -1,5 +1,6 @@
 from .bounds import bounded
 from .chunks import Chunk, Counts, RunReport, run_chunks
+from .delivery import delivery_headers
 from .effects import idempotency_key, post
 from .errors import InputError
 from .fields import DIGITS, PlainDate, PlainDecimal, PlainInt, Timestamp
@@ -36,6 +37,7 @@ __all__ = [
     "csv_records",
     "csv_text",
     "database",
+    "delivery_headers",
     "durable_flow",
     "durable_task",
     "idempotency_key",

@@ -57,6 +57,8 @@ LOCAL = "tables"
 """What of this module is on this machine alone: workers elsewhere do not reach it."""
 WRITES = True
 """Whether rows are written to a database: without one, stored results are all that comes of a chunk."""
+ROW_LOCKS = False
+"""Whether a transaction may lock rows, and stay open, while others read and write."""
 CONTAINER_URL = ""
 """The database of `compose.yaml`, as runs in containers reach it."""
 ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError,)
