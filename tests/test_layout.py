@@ -33,9 +33,9 @@ FEWEST = """
     package/__init__.py package/__main__.py package/flows/__init__.py
     durable/__init__.py durable/__init__.pyi durable/artifacts.py durable/cache_keys.py durable/checkpoints.py
     durable/chunks.py durable/cli.py durable/deployments.py durable/discovery.py durable/effects.py durable/errors.py
-    durable/fields.py durable/flows.py durable/heartbeats.py durable/names.py durable/prefect_yaml.py durable/probe.py
-    durable/progress.py durable/records.py durable/rejects.py durable/results.py durable/resume.py durable/retries.py
-    durable/runners.py durable/runs.py durable/scaffold.py durable/server.py durable/settings.py durable/steps.py
+    durable/fields.py durable/flows.py durable/heartbeats.py durable/names.py durable/outbox.py durable/prefect_yaml.py
+    durable/probe.py durable/progress.py durable/records.py durable/rejects.py durable/results.py durable/resume.py
+    durable/retries.py durable/runners.py durable/runs.py durable/scaffold.py durable/server.py durable/settings.py durable/steps.py
     durable/tasks.py durable/upserts.py durable/skeletons/2026-01-01.csv durable/skeletons/2026-01-02.csv
     durable/skeletons/__init__.py.jinja durable/skeletons/deployment.yaml.jinja durable/skeletons/flow.py.jinja
     durable/skeletons/source.py.jinja durable/skeletons/tables.py.jinja durable/skeletons/test.py.jinja
@@ -59,8 +59,8 @@ DEFAULTS = """
     durable/attempts.py durable/transient.py
     tests/durable/test_attempts.py tests/durable/test_retries.py tests/durable/test_transient.py
     alembic.ini migrations/env.py migrations/script.py.mako migrations/versions/.gitkeep
-    durable/bounds.py durable/masking.py durable/migrations.py durable/rows.py durable/tables.py
-    tests/durable/test_bounds.py
+    durable/bounds.py durable/delivery.py durable/masking.py durable/migrations.py durable/rows.py durable/tables.py
+    tests/durable/test_bounds.py tests/durable/test_outbox.py tests/support/sending.py
     tests/durable/test_migrations.py tests/durable/test_model.py tests/durable/test_rows.py
     tests/durable/test_upserts.py tests/durable/test_writers.py
     tests/support/crash.py tests/durable/test_checkpoints.py tests/durable/test_full_disk.py

@@ -137,11 +137,11 @@ def check(job: str, reason: str = "") -> None:
     left, refused = backlog(job).values()
     found = []
     if left:
-        found.append(f"{left} effects of {job} are not delivered{f' ({reason})' if reason else ''}; run again for them")
+        found.append(f"{left} not delivered{f' ({reason})' if reason else ''}, run again for them")
     if refused > outbox_settings.max_refused:
-        found.append(f"{refused} effects of {job} were refused; see `make status`, then `make resend JOB={job}`")
+        found.append(f"{refused} refused, see `make status`, then `make resend JOB={job}`")
     if found:
-        raise EffectsNotDeliveredError("; ".join(found))
+        raise EffectsNotDeliveredError(f"effects of {job}: {'; '.join(found)}")
 
 
 def status() -> list[str]:
@@ -151,7 +151,7 @@ def status() -> list[str]:
     lines = []
     with transaction() as connection:
         for job, count, refused in connection.execute(counts.group_by(outbox.c.job).order_by(outbox.c.job)).all():
-            lines.append(f"{job}: {count - refused} effects left, {refused} refused")
+            lines.append(f"effects of {job}: {count - refused} left, {refused} refused")
             reasons = connection.execute(why.where(outbox.c.job == job).order_by(outbox.c.id).limit(SHOWN))
             lines += [f"  {item!r} was refused: {reason}" for item, reason in reasons]
             if refused:
@@ -170,7 +170,7 @@ def resend(job: str) -> str:
         EffectsNotDeliveredError: some are left, or were refused.
     """
     if not any(backlog(job).values()):
-        raise InputError(f"no effect of a job {job!r} is left or refused; `make status` shows those that are")
+        raise InputError(f"no effects of a job {job!r} are left or refused; `make status` shows those that are")
     with transaction() as connection:
         connection.execute(update(outbox).where(outbox.c.job == job, UNDELIVERED).values(refused=None))
     numbers: list[int] = []
@@ -180,7 +180,7 @@ def resend(job: str) -> str:
     except EffectsNotDeliveredError as error:
         reason = str(error)
     check(job, reason)
-    return f"{sum(numbers)} effects of {job} delivered"
+    return f"effects of {job}: {sum(numbers)} delivered"
 
 
 def deliver_left(job: str) -> tuple[dict[str, int], str]:

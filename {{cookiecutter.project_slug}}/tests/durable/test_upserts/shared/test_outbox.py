@@ -2,6 +2,7 @@
 
 import random
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,15 +17,17 @@ from prefect.client.orchestration import get_client
 from sqlalchemy import select
 
 from {{ cookiecutter.package_name }}.durable import delivery, discovery, outbox, upserts
+from {{ cookiecutter.package_name }}.durable.cli import main
 from {{ cookiecutter.package_name }}.durable.delivery import delivery_headers
 from {{ cookiecutter.package_name }}.durable.effects import idempotency_key
 from {{ cookiecutter.package_name }}.durable.errors import EffectsNotDeliveredError, InputError
+from {{ cookiecutter.package_name }}.durable.resume import resume_dead_runs
 from {{ cookiecutter.package_name }}.durable.retries import RETRIES
 from {{ cookiecutter.package_name }}.durable.steps import Step
 from {{ cookiecutter.package_name }}.durable.upserts import transaction
 
 from tests.support import sending, sink
-from tests.support.processes import FORKS, TIMEOUT
+from tests.support.processes import FORKS, TIMEOUT, Child
 from tests.support.sending import (
     FLOW,
     RECEIVER_POINTS,
@@ -269,16 +272,16 @@ def test_refused_effect_is_set_aside_with_the_reason_and_sent_again_by_hand(stat
     assert attempt() == 0
     assert len(receiver.requests) == 3, "it is not sent again by itself"
     first, reason, last = outbox.status()
-    assert first == f"{JOB}: 0 effects left, 1 refused"
+    assert first == f"effects of {JOB}: 0 left, 1 refused"
     assert reason.startswith(f"  'item-0001' was refused: {status} ")
     assert reason.endswith(": no such toy")
     assert last == f"  `make resend JOB={JOB}` sends refused effects again"
-    with pytest.raises(EffectsNotDeliveredError, match=r"1 effects of .* were refused; see `make status`"):
+    with pytest.raises(EffectsNotDeliveredError, match="1 refused, see `make status`"):
         outbox.resend(JOB)
     receiver.answer = lambda payload, time: (200, {}, "")
-    assert outbox.resend(JOB) == f"1 effects of {JOB} delivered"
+    assert outbox.resend(JOB) == f"effects of {JOB}: 1 delivered"
     assert outbox.status() == []
-    with pytest.raises(InputError, match="no effect of a job"):
+    with pytest.raises(InputError, match="no effects of a job"):
         outbox.resend(JOB)
 
 
@@ -290,6 +293,34 @@ def test_refused_effects_may_be_tolerated(receiver: Receiver, monkeypatch: pytes
         outbox.check(JOB)
     monkeypatch.setitem(outbox.outbox_settings.__dict__, "max_refused", 2)
     outbox.check(JOB)
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the command line in this process and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["project", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    return int(exit_.value.code or 0)
+
+
+def test_command_line_shows_what_is_left_and_sends_it_again(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    receiver.answer = lambda payload, time: (400 if payload["item"] == "item-0000" else 503, {}, "")
+    do_step(JOB, "step", receiver.url, items(2), lanes=1)
+    attempt()
+    assert call(monkeypatch, "status") == 0
+    assert f"effects of {JOB}: 1 left, 1 refused\n  'item-0000' was refused: 400 Bad Request\n" in capsys.readouterr().out
+    assert call(monkeypatch, "resend", JOB) == 1
+    assert capsys.readouterr().err == (
+        f"effects of {JOB}: 1 not delivered (they wait behind a refused one with the same ordering key), run again for"
+        f" them; 1 refused, see `make status`, then `make resend JOB={JOB}`\n"
+    )
+    receiver.answer = lambda payload, time: (200, {}, "")
+    assert call(monkeypatch, "resend", JOB) == 0
+    assert capsys.readouterr().out == f"effects of {JOB}: 2 delivered\n"
+    assert call(monkeypatch, "resend", JOB) == 2
+    assert "no effects of a job" in capsys.readouterr().err
 
 
 # Order
@@ -509,7 +540,7 @@ def test_run_that_cannot_deliver_fails_and_the_next_one_delivers(receiver: Recei
     reason = f"{receiver.url.removesuffix('/effects')}: 500 Internal Server Error"
     with pytest.raises(EffectsNotDeliveredError) as raised:
         state.result()
-    assert str(raised.value) == f"1 effects of {JOB} are not delivered ({reason}); run again for them"
+    assert str(raised.value) == f"effects of {JOB}: 1 not delivered ({reason}), run again for them"
     assert len(table()) == 6, "the rows are written"
     assert names(receiver.requests).count("item-0004") == 1 + len(RETRIES.get("retry_delay_seconds", []))
     receiver.answer = lambda payload, time: (200, {}, "")
@@ -532,7 +563,7 @@ def test_run_tries_again_and_waits_as_it_is_asked_to(receiver: Receiver) -> None
 @pytest.mark.usefixtures("runs")
 def test_run_with_refused_effects_fails_until_they_are_settled(receiver: Receiver) -> None:
     receiver.answer = lambda payload, time: (422 if payload["item"] == "item-0001" else 200, {}, "")
-    message = f"1 effects of {JOB} were refused; see `make status`, then `make resend JOB={JOB}`"
+    message = f"effects of {JOB}: 1 refused, see `make status`, then `make resend JOB={JOB}`"
     for _ in range(2):
         with pytest.raises(EffectsNotDeliveredError) as raised:
             send_toys(receiver.url)
@@ -541,3 +572,45 @@ def test_run_with_refused_effects_fails_until_they_are_settled(receiver: Receive
     outbox.resend(JOB)
     assert send_toys(receiver.url)["effects"] == {}
     assert len(receiver.applied) == 6
+
+
+KILLED = """
+import os
+import signal
+import sys
+
+import httpx
+from {{ cookiecutter.package_name }}.durable import discovery
+
+from tests.support import sending
+
+discovery.PACKAGES.append(sending.__name__)
+post = httpx.Client.post
+
+
+def post_once(*args, **kwargs):
+    post(*args, **kwargs)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+httpx.Client.post = post_once
+sending.send_toys(sys.argv[1])
+"""
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize("by", ["resume", "a new run"])
+def test_run_that_is_killed_at_delivery_is_finished(by: str, receiver: Receiver, tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    sink.release()
+    assert Child(script, receiver.url).end()[0] == -signal.SIGKILL
+    assert outbox.backlog(JOB) == {"left": 6, "refused": 0}
+    reports: list[Any] = []
+    if by == "resume":
+        assert resume_dead_runs(reports.append)
+    else:
+        reports.append(send_toys(receiver.url))
+    assert reports[0]["effects"] == {"delivered": 6, "left": 0, "refused": 0}
+    assert sorted(names(receiver.applied)) == items(6), "the effects of requests that were not noted are not doubled"
+    assert len(receiver.requests) > 6

@@ -1,0 +1,54 @@
+"""The example of `docs/outbox.md` does what the page says of it."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from conftest import free_port
+from variants import ROOT, Answers
+
+PAGE = (ROOT / "docs" / "outbox.md").read_text(encoding="utf-8")
+FLOW, RECEIVER = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+RECEIVED, SAID, STATUS = re.findall(r"^```text\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def test_example_sends_each_order_once_and_says_which_was_refused(
+    baked: Callable[[Answers], Path], copy: Callable[[Path], Path], environment: dict[str, str], tmp_path: Path
+) -> None:
+    project = copy(baked({"example": "none"}))
+    (project / "src/durable_flights/flows/shop.py").write_text(FLOW, encoding="utf-8")
+    port = free_port()
+    assert RECEIVER.count("8765") == FLOW.count("8765") == 1
+    script, printed = tmp_path / "receiver.py", tmp_path / "printed"
+    script.write_text(RECEIVER.replace("8765", str(port)), encoding="utf-8")
+    ours = {
+        "PYTHONPATH": str(project / "src"),
+        "DURABLE_FLIGHTS_HOME": str(tmp_path / "var"),
+        "DURABLE_FLIGHTS_SHOP_URL": f"http://127.0.0.1:{port}/orders",
+        "DURABLE_FLIGHTS_SHOP_TOKEN": "hush",
+    }
+
+    def do(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "durable_flights", *arguments]
+        return subprocess.run(
+            command, cwd=project, env={**environment, **ours}, capture_output=True, text=True, check=False
+        )
+
+    with printed.open("w") as output, subprocess.Popen([sys.executable, script], stdout=output, stderr=output) as shop:
+        try:
+            time.sleep(0.5)
+            first = do("run", "load-shop")
+            again = do("run", "load-shop")
+            status = do("status")
+        finally:
+            shop.kill()
+    assert first.returncode == again.returncode == 1
+    assert SAID in first.stderr
+    assert SAID in again.stderr
+    assert STATUS in status.stdout
+    received = [line for line in printed.read_text().splitlines() if re.fullmatch(r"\d \w+", line)]
+    assert sorted(received) == RECEIVED.splitlines()
+    assert received.index("1 ada") < received.index("3 ada")
