@@ -35,8 +35,9 @@ FEWEST = """
     durable/chunks.py durable/cli.py durable/deployments.py durable/discovery.py durable/effects.py durable/errors.py
     durable/fields.py durable/flows.py durable/heartbeats.py durable/names.py durable/outbox.py durable/prefect_yaml.py
     durable/probe.py durable/progress.py durable/records.py durable/rejects.py durable/results.py durable/resume.py
-    durable/retries.py durable/runners.py durable/runs.py durable/scaffold.py durable/server.py durable/settings.py durable/steps.py
-    durable/tasks.py durable/upserts.py durable/skeletons/2026-01-01.csv durable/skeletons/2026-01-02.csv
+    durable/retries.py durable/runners.py durable/runs.py durable/scaffold.py durable/server.py durable/settings.py
+    durable/steps.py durable/tasks.py durable/upserts.py
+    durable/skeletons/2026-01-01.csv durable/skeletons/2026-01-02.csv
     durable/skeletons/__init__.py.jinja durable/skeletons/deployment.yaml.jinja durable/skeletons/flow.py.jinja
     durable/skeletons/source.py.jinja durable/skeletons/tables.py.jinja durable/skeletons/test.py.jinja
     tests/__init__.py tests/conftest.py tests/durable/__init__.py tests/durable/test_artifacts.py
