@@ -80,7 +80,8 @@ class Step:
             item: what the effect is about, up to 200 characters: two equal payloads of one job need two items.
             payload: plain JSON.
             ordering_key: effects of the job with the same one, such as a customer's, are delivered one by one, in the
-                order of their steps. One that is refused holds those behind it. Up to 200 characters.
+                order of sending; chunks run several at a time. One that is refused holds those behind it. Up to 200
+                characters.
 
         Returns:
             The idempotency key, 64 hex digits.
