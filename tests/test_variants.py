@@ -151,10 +151,12 @@ DEPENDS: dict[str, Depends] = {
     "test_migrations.py": answers_of("upsert"),
     "test_model.py": lambda variant: (variant["upsert"], *marks(variant)) if variant["upsert"] != "none" else ("none",),
     "test_names.py": answers_of("checkpoint"),
-    "test_outbox.py": lambda variant: (
-        variant["upsert"],
-        variant["checkpoint"] == "database",
-        variant["retry_policy"] == "none",
+    "test_outbox.py": lambda variant: (variant["upsert"], variant["retry_policy"] == "none"),
+    "test_outbox.py::test_run": on_clusters(
+        lambda variant: (variant["upsert"], variant["checkpoint"], variant["retry_policy"] == "none"),
+        Each,
+        "upsert",
+        "checkpoint",
     ),
     "test_origins.py": lambda variant: (variant["cache_key"], variant["task_runner"] == "ray"),
     "test_outages.py": answers_of("result_storage"),

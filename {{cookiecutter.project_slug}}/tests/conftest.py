@@ -58,7 +58,7 @@ with server(folder / "server.log") as url:
 """
 START_TIMEOUT = 180
 """Seconds."""
-ON_CLUSTERS = {"test_chunks.py", "test_cli.py", "test_clusters.py"}
+ON_CLUSTERS = {"test_chunks.py", "test_cli.py", "test_clusters.py", "test_outbox.py"}
 """Tests that load much: a cluster takes seconds to start, so they share one."""
 
 parent: subprocess.Popen[bytes] | None = None

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib import import_module
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from {{ cookiecutter.package_name }}.durable.errors import EffectsNotDeliveredEr
 from {{ cookiecutter.package_name }}.durable.resume import resume_dead_runs
 from {{ cookiecutter.package_name }}.durable.retries import RETRIES
 from {{ cookiecutter.package_name }}.durable.steps import Step
-from {{ cookiecutter.package_name }}.durable.upserts import transaction
+from {{ cookiecutter.package_name }}.durable.upserts import database, transaction
 
 from tests.support import sending, sink
 from tests.support.processes import FORKS, TIMEOUT, Child
@@ -72,6 +73,12 @@ def attempt(job: str = JOB) -> int:
     with suppress(EffectsNotDeliveredError):
         outbox.attempt(job, numbers.append)
     return sum(numbers)
+
+
+def patience(error: BaseException) -> float | None:
+    """How long the retry policy waits after an error, or None if it is not worth a retry."""
+    found: float | None = import_module("{{ cookiecutter.package_name }}.durable.transient").patience(error)
+    return found
 
 
 def names(payloads: list[Any]) -> list[str]:
@@ -174,6 +181,13 @@ def test_sending_outside_of_the_step_is_refused() -> None:
         Step(JOB, "step", "", "step").send(NOWHERE, "item", {})
 
 
+def test_database_of_an_older_version_gets_the_table(receiver: Receiver) -> None:
+    outbox.outbox.drop(database())
+    upserts.prepare()
+    do_step(JOB, "step", receiver.url, items(1))
+    assert attempt() == 1
+
+
 # Receivers that fail
 
 
@@ -217,16 +231,12 @@ def test_status_that_concerns_all_requests_stops_them(
     assert len(receiver.requests) == 1
     assert outbox.backlog(JOB) == {"left": 20, "refused": 0}, "none is set aside"
     if RETRIES:
-        from {{ cookiecutter.package_name }}.durable.transient import patience
-
         assert patience(raised.value) == (None if status == 401 else 7)
 
 
 @pytest.mark.skipif(not RETRIES, reason="failed tasks are not tried again")
 @pytest.mark.parametrize(("status", "may_pass"), [(500, True), (502, True), (408, True), (425, True), (501, False)])
 def test_retry_policy_judges_what_failed(status: int, may_pass: bool, receiver: Receiver) -> None:
-    from {{ cookiecutter.package_name }}.durable.transient import patience
-
     receiver.answer = lambda payload, time: (status, {}, "")
     do_step(JOB, "step", receiver.url, items(1))
     with pytest.raises(EffectsNotDeliveredError) as raised:
@@ -236,8 +246,6 @@ def test_retry_policy_judges_what_failed(status: int, may_pass: bool, receiver: 
 
 @pytest.mark.skipif(not RETRIES, reason="failed tasks are not tried again")
 def test_receiver_that_is_down_is_worth_a_retry() -> None:
-    from {{ cookiecutter.package_name }}.durable.transient import patience
-
     do_step(JOB, "step", NOWHERE, items(1))
     with pytest.raises(EffectsNotDeliveredError) as raised:
         outbox.attempt(JOB, lambda _: None)
@@ -310,7 +318,8 @@ def test_command_line_shows_what_is_left_and_sends_it_again(
     do_step(JOB, "step", receiver.url, items(2), lanes=1)
     attempt()
     assert call(monkeypatch, "status") == 0
-    assert f"effects of {JOB}: 1 left, 1 refused\n  'item-0000' was refused: 400 Bad Request\n" in capsys.readouterr().out
+    refused = "  'item-0000' was refused: 400 Bad Request\n"
+    assert f"effects of {JOB}: 1 left, 1 refused\n{refused}" in capsys.readouterr().out
     assert call(monkeypatch, "resend", JOB) == 1
     assert capsys.readouterr().err == (
         f"effects of {JOB}: 1 not delivered (they wait behind a refused one with the same ordering key), run again for"

@@ -70,13 +70,22 @@ def create(engine: Engine) -> list[str]:
             # Unless another process did so at the same time.
             if not _exist(engine):
                 raise
+    if lacking := _lacking(engine):
+        try:
+            internal.create_all(engine, lacking)
+        except DBAPIError:
+            # As above.
+            if _lacking(engine):
+                raise
     with engine.connect() as connection:
         found = inspect(connection)
-        lacking = [table for table in internal.sorted_tables if not found.has_table(table.name)]
-        missing = [t.fullname for t in metadata.sorted_tables if not found.has_table(t.name, schema=t.schema)]
-    if lacking:
-        internal.create_all(engine, lacking)
-    return missing
+        return [t.fullname for t in metadata.sorted_tables if not found.has_table(t.name, schema=t.schema)]
+
+
+def _lacking(engine: Engine) -> list[Table]:
+    with engine.connect() as connection:
+        found = inspect(connection)
+        return [table for table in internal.sorted_tables if not found.has_table(table.name)]
 
 
 def _exist(engine: Engine) -> bool:
