@@ -46,7 +46,7 @@ FEWEST = """
     tests/durable/test_flows.py tests/durable/test_server.py tests/support/effects.py
     tests/durable/test_heartbeats.py tests/durable/test_names.py tests/durable/test_prefect_yaml.py
     tests/durable/test_progress.py tests/durable/test_records.py tests/durable/test_results.py
-    tests/durable/test_runners.py tests/durable/test_settings.py tests/flows/__init__.py
+    tests/durable/test_runners.py tests/durable/test_settings.py tests/durable/test_upserts.py tests/flows/__init__.py
     tests/support/__init__.py tests/support/cluster.py tests/support/deploying.py tests/support/processes.py
     tests/support/sink.py tests/support/store.py tests/support/toy.py tests/support/toys.py
 """
@@ -63,7 +63,7 @@ DEFAULTS = """
     durable/bounds.py durable/delivery.py durable/masking.py durable/migrations.py durable/rows.py durable/tables.py
     tests/durable/test_bounds.py tests/durable/test_outbox.py tests/support/sending.py
     tests/durable/test_migrations.py tests/durable/test_model.py tests/durable/test_rows.py
-    tests/durable/test_upserts.py tests/durable/test_writers.py
+    tests/durable/test_writers.py
     tests/support/crash.py tests/durable/test_checkpoints.py tests/durable/test_full_disk.py
     .github/dependabot.yml .github/workflows/ci.yml
 """
