@@ -602,8 +602,10 @@ def post_once(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-httpx.Client.post = post_once
-sending.send_toys(sys.argv[1])
+# The processes of a cluster import this file too.
+if __name__ == "__main__":
+    httpx.Client.post = post_once
+    sending.send_toys(sys.argv[1])
 """
 
 
