@@ -130,6 +130,8 @@ DEPENDS: dict[str, Depends] = {
         variant["upsert"] == "none",
         variant["example"],
     ),
+    "test_cursors.py": lambda variant: (*marks(variant), variant["upsert"], variant["cache_key"] == "none"),
+    "test_cursors.py::test_killed": lambda variant: (*flows(variant), *marks_or_kinds(variant)),
     "test_deployment.py": lambda variant: (
         variant["deployment"],
         variant["result_storage"] == "local",

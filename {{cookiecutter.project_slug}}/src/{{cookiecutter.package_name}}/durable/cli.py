@@ -56,8 +56,8 @@ def resume(*, verbose: bool = False) -> int:
 
 @app.command
 def status() -> int:
-    """Show how far each job is, and which runs were killed."""
-    from . import checkpoints, discovery, upserts
+    """Show how far each job and each source is, and which runs were killed."""
+    from . import checkpoints, discovery, high_water, upserts
     from .runs import dead
     from .steps import suffix
 
@@ -67,8 +67,11 @@ def status() -> int:
     ours = suffix(upserts.epoch())
     with _store():
         jobs = checkpoints.status()
+        marks = high_water.status()
     for name, done, total in jobs:
         print(f"{name.removesuffix(ours)}: {done} of {total} chunks done")
+    for name, value in marks:
+        print(f"{name.removesuffix(ours)}: loaded up to {value}")
     killed = dead()
     for flow_run_id, flow in killed:
         print(f"flow run {flow_run_id} of {flow or 'a flow'} was killed; `make resume` resumes it")
@@ -79,19 +82,22 @@ def status() -> int:
 
 @app.command
 def reset(job: str) -> int:
-    """Forget what is done of a job, so that the next run does it again. What was written stays.
+    """Forget what is done of a job, and up to where its source is loaded: the next run does it again. Rows stay.
 
     Args:
         job: Its flow and name, as `status` shows them: `load-orders/orders`.
     """
-    from . import discovery, upserts
+    from . import discovery, high_water, upserts
     from .steps import checkpoint
 
     discovery.flows()
     upserts.prepare()
     with _store():
         try:
-            known = checkpoint(job, upserts.epoch()).reset()
+            remembered = checkpoint(job, upserts.epoch())
+            # The mark first: with chunks that are forgotten alone, a run would still pass over what is before it.
+            known = high_water.forget(remembered.job)
+            known |= remembered.reset()
         except ValueError as error:
             return _complain(error)
     if not known:

@@ -6,8 +6,8 @@ least once, which an upsert makes harmless.
 """
 
 import re
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -43,11 +43,16 @@ class Step:
     """Which filling of the database: a result that was stored for one that is gone does not count for this one."""
     label: str = field(compare=False)
     """Of the chunk, for people."""
+    finish: Callable[[Connection], None] | None = field(default=None, repr=False, compare=False)
+    """What the step does at the end of its transaction, unless records of the chunk were rejected."""
+    _rejected: int = field(default=0, init=False, repr=False, compare=False)
     _open: AbstractContextManager[Connection | None] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __enter__(self) -> Connection | None:
         # Without a database the stored result is all that comes of a chunk: the run writes the checkpoint after it.
         opened = checkpoint(self.job, self.epoch).step(self.key) if upserts.WRITES else upserts.transaction()
+        if self.finish:
+            opened = self._finishing(opened, self.finish)
         self._open = opened
         return opened.__enter__()
 
@@ -65,6 +70,16 @@ class Step:
             bad: all of the chunk; an empty list is fine.
         """
         rejects.set_aside(self.job, self.key, self.label, bad)
+        self._rejected = len(bad)
+
+    @contextmanager
+    def _finishing(
+        self, opened: AbstractContextManager[Connection | None], finish: Callable[[Connection], None]
+    ) -> Iterator[Connection | None]:
+        with opened as connection:
+            yield connection
+            if connection is not None and not self._rejected:
+                finish(connection)
 
 
 def full_name(flow: str, job: str) -> str:

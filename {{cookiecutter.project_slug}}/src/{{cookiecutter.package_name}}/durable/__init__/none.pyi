@@ -1,4 +1,5 @@
 from .chunks import Chunk, Counts, RunReport, run_chunks
+from .cursors import Cursor
 from .effects import idempotency_key, post
 from .errors import InputError
 from .fields import DIGITS, PlainDate, PlainDecimal, PlainInt, Timestamp
@@ -15,6 +16,7 @@ __all__ = [
     "Chunk",
     "Counts",
     "CsvRecord",
+    "Cursor",
     "InputError",
     "PlainDate",
     "PlainDecimal",

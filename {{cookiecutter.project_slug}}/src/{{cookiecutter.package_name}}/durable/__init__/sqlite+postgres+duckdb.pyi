@@ -1,5 +1,6 @@
 from .bounds import bounded
 from .chunks import Chunk, Counts, RunReport, run_chunks
+from .cursors import Cursor
 from .effects import idempotency_key, post
 from .errors import InputError
 from .fields import DIGITS, PlainDate, PlainDecimal, PlainInt, Timestamp
@@ -19,6 +20,7 @@ __all__ = [
     "Connection",
     "Counts",
     "CsvRecord",
+    "Cursor",
     "ExactNumeric",
     "InputError",
     "PlainDate",
