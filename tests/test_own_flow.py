@@ -1,9 +1,12 @@
-"""A stranger's walk: two flows of one's own in a project without an example, killed, resumed, deployed and removed.
+"""A stranger's walk: flows of one's own in a project without an example, killed, resumed, deployed and removed.
+
+Two of them are over folders of files, and one is over an API.
 
 No file of the template's rooms, `durable` and `tests/durable`, is touched anywhere in it.
 """
 
 import csv
+import importlib.util
 import itertools
 import json
 import os
@@ -32,14 +35,14 @@ SLOW = """
 import time
 from pathlib import Path
 
-_read = read
+_whole = WHOLE
 
 
-def read(file):
+def WHOLE(chunk):
     with (Path(__file__).parents[4] / "seen").open("a") as seen:
         seen.write("x")
     time.sleep(0.3)
-    return _read(file)
+    return _whole(chunk)
 """
 """What makes a flow slow, and tells how far it is: its owner's edit, and taken back."""
 ROWS = """
@@ -163,13 +166,13 @@ class Walk:
         assert self.rows(name) == expected
 
     @contextmanager
-    def slow(self, name: str) -> Iterator[Path]:
-        """Have a flow take long, and yield the file that grows with each chunk that is read."""
+    def slow(self, name: str, function: str = "read") -> Iterator[Path]:
+        """Have a flow take long, and yield the file that grows with each chunk that a function of its source reads."""
         source = self.project / "src" / self.package / "flows" / name / "source.py"
         text = source.read_text()
         seen = self.project / "seen"
         seen.write_text("")
-        source.write_text(text + SLOW)
+        source.write_text(text + SLOW.replace("WHOLE", function))
         yield seen
         source.write_text(text)
         seen.unlink()
@@ -267,6 +270,7 @@ def go(walk: Walk, api: str) -> None:
 
     add_a_column(walk, folders["prices"])
     deploy(walk, api, folders)
+    from_an_api(walk)
 
     # One flow is removed by hand.
     shutil.rmtree(walk.project / "src" / walk.package / "flows" / "prices")
@@ -278,6 +282,48 @@ def go(walk: Walk, api: str) -> None:
     walk.make("lint")
     walk.own_tests()
     assert "0 chunks" not in walk.make("run")
+
+
+def from_an_api(walk: Walk) -> None:
+    """Write a flow over an API, run it, kill it in the middle, and resume it: no page is fetched again."""
+    assert "make run FLOW=load-events" in walk.make("flow", "NAME=events", "FROM=api")
+    walk.make("lint")
+    walk.own_tests()
+    said = walk.make("run", "FLOW=load-events")
+    assert "THINGS_EVENTS_API_URL is not set: a sample API of this process answers" in said
+    assert "load-events/events: 3 chunks, 0 skipped, 3 done" in said
+    # The last record comes again, for another one may have its timestamp.
+    assert "load-events/events: 1 chunks, 0 skipped, 1 done" in walk.make("run", "FLOW=load-events")
+    assert "load-events/events: loaded up to 2026-01-02T10:00:00+00:00" in walk.make("status")
+
+    file = walk.project / "src" / walk.package / "flows" / "events" / "sample_api.py"
+    specification = importlib.util.spec_from_file_location("sample_api", file)
+    assert specification
+    assert specification.loader
+    sample = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(sample)
+    records = [
+        {"id": number, "name": "event", "amount": f"{number}.50", "updated_at": f"2026-01-03T10:{number // 2:02}:00Z"}
+        for number in range(1, 2 * FILES + 1)
+    ]
+    with sample.served(records) as service:
+        walk.environment["THINGS_EVENTS_API_URL"] = service.url
+        with walk.slow("events", "check") as seen:
+            run = walk.start(sys.executable, "-m", walk.package, "run", "load-events")
+            wait(lambda: len(seen.read_text()) > FILES // 4 or run.poll() is not None)
+            os.killpg(run.pid, signal.SIGKILL)
+            assert run.wait() == -signal.SIGKILL, (walk.project.parent / "log").read_text()
+        assert len(service.requests) == FILES
+        assert "loaded up to 2026-01-02T10:00:00+00:00" in walk.make("status"), "the mark waits for all pages"
+        said = walk.make("resume")
+        (counts,) = re.findall(r"load-events/events: (\d+) chunks, (\d+) skipped, (\d+) done", said)
+        chunks, skipped, done = map(int, counts)
+        assert (chunks, skipped + done) == (FILES, FILES)
+        assert skipped > 0, "what was done before the kill is not done again"
+        assert len(service.requests) == FILES, "a page that was fetched is not fetched again"
+        assert "loaded up to 2026-01-03T10:40:00+00:00" in walk.make("status")
+        if walk.database:
+            assert walk.rows("events") == {str(record["id"]): ["event", record["amount"]] for record in records}
 
 
 def add_a_column(walk: Walk, folder: Path) -> None:

@@ -144,6 +144,7 @@ DEPENDS: dict[str, Depends] = {
     "test_flows.py": answers_of(),
     "test_full_disk.py": lambda variant: (variant["checkpoint"] == "database" and variant["upsert"],),
     "test_heartbeats.py": answers_of(),
+    "test_limits.py": answers_of(),
     "test_locks.py": lambda variant: (variant["cache_key"] == "none",),
     "test_lost_connections.py": lambda variant: (variant["checkpoint"] == "database" and variant["upsert"],),
     "test_marks.py": marks,

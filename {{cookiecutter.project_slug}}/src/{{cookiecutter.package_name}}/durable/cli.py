@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from .errors import InputError, RunFailedError, one_line
 
@@ -110,15 +110,21 @@ def reset(job: str) -> int:
 @app.command
 def setup() -> int:
     """Prepare what flows need: the place for results, and the tables. Idempotent."""
+    from prefect.settings import PREFECT_API_URL
+
     from . import discovery, results, server, upserts
+    from .limits import RateLimit
     from .probe import StoreError
 
     discovery.flows()
     # So that the first run need not.
     server.prepare()
+    limits = RateLimit.every.values() if PREFECT_API_URL.value() else ()
     try:
-        with _server(results.NEEDS_SERVER):
+        with _server(results.NEEDS_SERVER or bool(limits)):
             print(results.register(replace=True))
+            for limit in limits:
+                print(limit.prepare())
     except StoreError as error:
         return _complain(error)
     if ready := upserts.prepare(upgrade=True):
@@ -135,6 +141,7 @@ def prepare_server(*, within: int | None = None) -> int:
     """
     from . import deployments, results
     from .heartbeats import watch_heartbeats
+    from .limits import RateLimit
     from .probe import StoreError
 
     if within is not None and within < 10:
@@ -144,22 +151,26 @@ def prepare_server(*, within: int | None = None) -> int:
             if results.NEEDS_SERVER:
                 print(results.register(replace=True))
             deployments.prepare_server()
+            # This imports all flows.
             print(f"a run without a heartbeat for {watch_heartbeats(within)} s will be Crashed")
+            for limit in RateLimit.every.values():
+                print(limit.prepare())
     except StoreError as error:
         return _complain(error)
     return 0
 
 
 @app.command
-def flow(name: str) -> int:
-    """Write a new flow over a folder of files: its table, test, sample and entry in `prefect.yaml`.
+def flow(name: str, *, source: Annotated[Literal["files", "api"], Parameter(name="--from")] = "files") -> int:
+    """Write a new flow: its source, table, test, sample and entry in `prefect.yaml`.
 
     Args:
         name: What it loads, such as `orders`: lower-case letters and digits, dashes between.
+        source: A folder of files, or an HTTP API with pages.
     """
     from .scaffold import write_flow
 
-    for line in write_flow(name):
+    for line in write_flow(name, source):
         print(line)
     return 0
 

@@ -5,6 +5,7 @@ from .effects import idempotency_key, post
 from .errors import InputError
 from .fields import DIGITS, PlainDate, PlainDecimal, PlainInt, Timestamp
 from .flows import durable_flow
+from .limits import RateLimit
 from .records import CsvRecord, csv_header, csv_records, csv_text
 from .rejects import Reject
 from .settings import ROOT, ProjectSettings
@@ -27,6 +28,7 @@ __all__ = [
     "PlainDecimal",
     "PlainInt",
     "ProjectSettings",
+    "RateLimit",
     "Reject",
     "RunReport",
     "Step",
