@@ -324,6 +324,33 @@ def from_an_api(walk: Walk) -> None:
         assert "loaded up to 2026-01-03T10:40:00+00:00" in walk.make("status")
         if walk.database:
             assert walk.rows("events") == {str(record["id"]): ["event", record["amount"]] for record in records}
+        backfill(walk, service)
+
+
+def backfill(walk: Walk, service: Any) -> None:
+    """Load again what was corrected in the past; kill that in the middle, and call it again."""
+    for record in service.records:
+        record["name"] = "corrected"
+        # A correction that the API does not tell of would not be newer.
+        record["updated_at"] = record["updated_at"].replace(":00Z", ":30Z")
+    asked = ["FLOW=load-events", "SINCE=2026-01-03T10:00", "UNTIL=2026-01-03T10:41", "WINDOW=1m"]
+    options = ["--since=2026-01-03T10:00", "--until=2026-01-03T10:41", "--window=1m"]
+    with walk.slow("events", "check") as seen:
+        run = walk.start(sys.executable, "-m", walk.package, "backfill", "load-events", *options)
+        wait(lambda: len(seen.read_text()) > FILES // 4 or run.poll() is not None)
+        os.killpg(run.pid, signal.SIGKILL)
+        assert run.wait() == -signal.SIGKILL, (walk.project.parent / "log").read_text()
+    said = walk.make("backfill", *asked)
+    (counts,) = re.findall(r"load-events/events-backfill: (\d+) chunks, (\d+) skipped, (\d+) done", said)
+    chunks, skipped, done = map(int, counts)
+    assert (chunks, skipped + done) == (FILES + 1, FILES + 1)
+    assert skipped > 0, "windows that were done before the kill are not done again"
+    assert "loaded up to 2026-01-03T10:40:00+00:00" in walk.make("status"), "the mark stays"
+    if walk.database:
+        assert {name for name, _ in walk.rows("events").values()} == {"corrected"}
+    assert "load-prices takes no backfill" in walk.make("backfill", "FLOW=load-prices", *asked[1:], code=2)
+    assert "ends in the future" in walk.make("backfill", *asked[:2], "UNTIL=2999-01-01", "WINDOW=52w", code=2)
+    walk.make("resume")
 
 
 def add_a_column(walk: Walk, folder: Path) -> None:

@@ -86,6 +86,7 @@ def results_count(variant: Answers) -> bool:
 DEPENDS: dict[str, Depends] = {
     "test_artifacts.py": answers_of(),
     "test_attempts.py": answers_of("retry_policy"),
+    "test_backfills.py": answers_of(),
     "test_bounds.py": answers_of("upsert"),
     "test_cache_keys.py": answers_of("cache_key"),
     "test_caching.py": answers_of("cache_key"),

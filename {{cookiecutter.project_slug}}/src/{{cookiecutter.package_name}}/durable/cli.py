@@ -33,6 +33,36 @@ app.command(RUN)
 
 
 @app.command
+def backfill(flow: str, *, since: str, until: str, window: str = "1d", zone: str = "UTC", verbose: bool = False) -> int:
+    """Load a while in the past again, window by window. It does not change up to where the source is loaded.
+
+    Args:
+        flow: Its name.
+        since: A date, or a date and a time: 2026-01-31 or 2026-01-31T10:00.
+        until: Likewise; exclusive.
+        window: How much to load at a time: 1w, 1d, 6h or 30m.
+        zone: The time zone of both, such as Europe/Berlin.
+        verbose: Show Prefect's own log.
+    """
+    from pydantic import ValidationError
+
+    from . import discovery
+    from .backfills import Backfill
+
+    known = discovery.flows()
+    if flow not in known:
+        raise InputError(f"there is no flow {flow!r}; there are: {', '.join(known)}")
+    if "backfill" not in inspect.signature(known[flow].fn).parameters:
+        raise InputError(f"{flow} takes no backfill; see Backfill in README.md, or write one: make flow FROM=api")
+    try:
+        wanted = Backfill.model_validate({"since": since, "until": until, "window": window, "zone": zone})
+    except ValidationError as error:
+        faults = [(*map(str, fault["loc"]), fault["msg"].removeprefix("Value error, ")) for fault in error.errors()]
+        raise InputError("; ".join(": ".join(fault) for fault in faults)) from None
+    return _run(known[flow], {"backfill": wanted})
+
+
+@app.command
 def resume(*, verbose: bool = False) -> int:
     """Resume the flow runs whose process was killed.
 

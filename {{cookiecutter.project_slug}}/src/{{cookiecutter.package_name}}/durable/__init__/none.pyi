@@ -1,3 +1,4 @@
+from .backfills import Backfill, Window
 from .chunks import Chunk, Counts, RunReport, run_chunks
 from .cursors import Cursor
 from .effects import idempotency_key, post
@@ -14,6 +15,7 @@ from .tasks import durable_task
 __all__ = [
     "DIGITS",
     "ROOT",
+    "Backfill",
     "Chunk",
     "Counts",
     "CsvRecord",
@@ -28,6 +30,7 @@ __all__ = [
     "RunReport",
     "Step",
     "Timestamp",
+    "Window",
     "csv_header",
     "csv_records",
     "csv_text",

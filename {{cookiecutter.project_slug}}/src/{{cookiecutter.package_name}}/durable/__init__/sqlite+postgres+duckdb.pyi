@@ -1,3 +1,4 @@
+from .backfills import Backfill, Window
 from .bounds import bounded
 from .chunks import Chunk, Counts, RunReport, run_chunks
 from .cursors import Cursor
@@ -17,6 +18,7 @@ from .upserts import Connection, ExactNumeric, UpsertReport, database, upsert
 __all__ = [
     "DIGITS",
     "ROOT",
+    "Backfill",
     "Chunk",
     "Connection",
     "Counts",
@@ -35,6 +37,7 @@ __all__ = [
     "Timestamp",
     "UpsertReport",
     "UtcDateTime",
+    "Window",
     "bounded",
     "csv_header",
     "csv_records",
