@@ -31,7 +31,12 @@ FOLDERS = {
         "tests/support/toy",
         "tests/durable/test_upserts",
     ],
-    "checkpoint": [f"{DURABLE}/checkpoints", f"{DURABLE}/high_water", "tests/support/crash", "tests/durable/test_checkpoints"],
+    "checkpoint": [
+        f"{DURABLE}/checkpoints",
+        f"{DURABLE}/high_water",
+        "tests/support/crash",
+        "tests/durable/test_checkpoints",
+    ],
     "task_runner": [f"{DURABLE}/runners", "tests/support/cluster", "tests/durable/test_runners"],
     "deployment": [f"{DURABLE}/deployments", "deployment", "tests/durable/test_deployment"],
     "ci": ["ci"],

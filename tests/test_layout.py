@@ -44,7 +44,8 @@ FEWEST = """
     durable/skeletons/files/flow.py.jinja durable/skeletons/files/source.py.jinja durable/skeletons/files/test.py.jinja
     tests/__init__.py tests/conftest.py tests/durable/__init__.py tests/durable/test_artifacts.py
     tests/durable/test_chunks.py tests/durable/test_cli.py tests/durable/test_conventions.py
-    tests/durable/test_cursors.py tests/durable/test_backfills.py tests/durable/test_limits.py tests/support/feed.py tests/support/feeds.py
+    tests/durable/test_cursors.py tests/durable/test_backfills.py tests/durable/test_limits.py
+    tests/support/feed.py tests/support/feeds.py
     tests/durable/test_deployment.py tests/durable/test_durability.py tests/durable/test_effects.py
     tests/durable/test_flows.py tests/durable/test_server.py tests/support/effects.py
     tests/durable/test_heartbeats.py tests/durable/test_names.py tests/durable/test_prefect_yaml.py
