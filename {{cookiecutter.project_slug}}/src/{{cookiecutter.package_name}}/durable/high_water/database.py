@@ -13,7 +13,7 @@ __all__ = ["WITH_ROWS", "change", "forget", "read", "status"]
 WITH_ROWS = True
 """Whether a mark moves in the transaction of the rows that it stands for."""
 
-marks = Table(
+sources = Table(
     "high_water_marks",
     internal,
     Column("source", String(200), primary_key=True),
@@ -28,7 +28,7 @@ def read(source: str) -> Mark:
     new = next_load(None)
     with database().begin() as connection:
         values = {"source": checked(source, "source"), **new._asdict()}
-        connection.execute(insert(marks).values(values).on_conflict_do_nothing())
+        connection.execute(insert(sources).values(values).on_conflict_do_nothing())
         return _read(connection, source) or new
 
 
@@ -44,8 +44,8 @@ def change(source: str, decide: Callable[[Mark], Mark | None], connection: Conne
         with database().begin() as own:
             return change(source, decide, own)
     while (before := _read(connection, source)) and (after := decide(before)):
-        same = (marks.c.source == source, marks.c.load == before.load)
-        changed = update(marks).where(*same).values(**after._asdict()).returning(marks.c.load)
+        same = (sources.c.source == source, sources.c.load == before.load)
+        changed = update(sources).where(*same).values(**after._asdict()).returning(sources.c.load)
         # Nothing is changed where another process has done so meanwhile: its transaction has been waited for.
         if connection.execute(changed).first():
             break
@@ -55,17 +55,18 @@ def change(source: str, decide: Callable[[Mark], Mark | None], connection: Conne
 def forget(source: str) -> bool:
     """Remove the mark of a source. Return whether it had one."""
     with database().begin() as connection:
-        gone = delete(marks).where(marks.c.source == source).returning(marks.c.load)
+        gone = delete(sources).where(sources.c.source == source).returning(sources.c.load)
         return connection.execute(gone).first() is not None
 
 
 def status() -> list[tuple[str, str]]:
     """Return the sources that have been loaded, by name, and the value of each one's mark."""
     with database().connect() as connection:
-        rows = connection.execute(select(marks.c.source, marks.c.value).order_by(marks.c.source))
+        rows = connection.execute(select(sources.c.source, sources.c.value).order_by(sources.c.source))
         return [(source, value) for source, value in rows if value]
 
 
 def _read(connection: Connection, source: str) -> Mark | None:
-    row = connection.execute(select(marks.c.value, marks.c.load, marks.c.began).where(marks.c.source == source)).first()
+    mark = select(sources.c.value, sources.c.load, sources.c.began).where(sources.c.source == source)
+    row = connection.execute(mark).first()
     return Mark(*row) if row else None

@@ -1,4 +1,4 @@
-"""The high-water marks of sources: a small object each, beside the results. One moves after the rows that it stands for.
+"""The high-water marks of sources: an object each, beside the results. One moves after the rows that it stands for.
 
 Nothing is locked: of two runs that end at the same moment the earlier mark may stay. The next run then reads again what
 lies between the two, which an upsert makes harmless.
