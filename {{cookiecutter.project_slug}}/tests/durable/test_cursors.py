@@ -55,6 +55,8 @@ if __name__ == "__main__":
     load_feed(source)
 """
 """A load that dies the so many-th time that it comes to a point."""
+# Also for marks that are in a store, which the server knows the way to.
+pytestmark = pytest.mark.usefixtures("api")
 only_with_marks = pytest.mark.skipif(not REMEMBERS, reason="each run loads all: there is no mark")
 
 
@@ -260,7 +262,6 @@ def test_mark_does_not_outlive_its_database() -> None:
 # Loads
 
 
-@pytest.mark.usefixtures("api")
 def test_loads_bring_what_is_new_late_or_equal(source: Path) -> None:
     report = run(source)
     assert (report["chunks"], report["totals"]["read"]) == (3, 8)
@@ -275,7 +276,6 @@ def test_loads_bring_what_is_new_late_or_equal(source: Path) -> None:
     assert repeated() == []
 
 
-@pytest.mark.usefixtures("api")
 def test_load_that_finds_nothing_new_looks_again_the_next_time(source: Path) -> None:
     run(source)
     run(source)
@@ -284,7 +284,6 @@ def test_load_that_finds_nothing_new_looks_again_the_next_time(source: Path) -> 
     assert loaded()[1] == 99
 
 
-@pytest.mark.usefixtures("api")
 @only_with_marks
 def test_mark_never_passes_a_page_that_failed(source: Path) -> None:
     run(source)
@@ -298,7 +297,6 @@ def test_mark_never_passes_a_page_that_failed(source: Path) -> None:
     assert (loaded()[21], mark()) == (5, minute(13))
 
 
-@pytest.mark.usefixtures("api")
 @only_with_marks
 def test_mark_never_passes_records_that_were_all_rejected(source: Path) -> None:
     run(source)
@@ -312,7 +310,6 @@ def test_mark_never_passes_records_that_were_all_rejected(source: Path) -> None:
     assert (loaded()[21], mark()) == (1, minute(11))
 
 
-@pytest.mark.usefixtures("api")
 @only_with_marks
 def test_mark_passes_a_rejected_record(source: Path) -> None:
     write(source, (1, 1, 1), (2, BAD, 2), (3, 1, 3), (4, 1, 4))
@@ -320,7 +317,6 @@ def test_mark_passes_a_rejected_record(source: Path) -> None:
     assert (report["rejected"], mark()) == (1, minute(4))
 
 
-@pytest.mark.usefixtures("api")
 @pytest.mark.skipif(not high_water.WITH_ROWS, reason="the mark is not in the database")
 def test_mark_moves_in_the_transaction_of_the_last_page(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, datetime | None]] = []
@@ -346,7 +342,6 @@ def test_mark_moves_in_the_transaction_of_the_last_page(source: Path, monkeypatc
     assert all(moved is None for _, moved in seen[:-1])
 
 
-@pytest.mark.usefixtures("api")
 @only_with_marks
 def test_reset_forgets_the_mark_and_status_shows_it(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from {{ cookiecutter.package_name }}.durable.cli import reset, status
@@ -360,7 +355,6 @@ def test_reset_forgets_the_mark_and_status_shows_it(source: Path, capsys: pytest
     assert run(source)["totals"]["read"] == 8
 
 
-@pytest.mark.usefixtures("api")
 def test_cursor_has_the_name_of_its_job(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Cursor.read
     monkeypatch.setattr(Cursor, "read", lambda source, **options: whole("other", **options))
@@ -393,7 +387,6 @@ CHANGED = [(3, 31, 7), (9, 90, 6), (10, 100, 8), (11, 110, 9), (12, 120, 9)]
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("api")
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_any_point_nothing_is_lost_or_doubled(source: Path, point: str) -> None:
     assert killed(source, point, 1) == (-signal.SIGKILL if REMEMBERS or not point.startswith("mark written") else 0)
@@ -412,7 +405,6 @@ def test_killed_at_any_point_nothing_is_lost_or_doubled(source: Path, point: str
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("api")
 def test_resumed_run_does_not_fetch_again(source: Path) -> None:
     killed(source, "committed", 1)
     before = fetches()
@@ -424,7 +416,6 @@ def test_resumed_run_does_not_fetch_again(source: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("api")
 def test_killed_at_random_while_the_source_changes_nothing_is_lost_or_doubled(source: Path) -> None:
     chance = random.Random(7)
     records = {number: (number, number * 10, number / 2) for number in range(1, 12)}
