@@ -269,8 +269,8 @@ def go(walk: Walk, api: str) -> None:
     assert "no run was killed" in walk.make("status")
 
     add_a_column(walk, folders["prices"])
-    deploy(walk, api, folders)
     from_an_api(walk)
+    deploy(walk, api, folders)
 
     # One flow is removed by hand.
     shutil.rmtree(walk.project / "src" / walk.package / "flows" / "prices")
@@ -278,10 +278,10 @@ def go(walk: Walk, api: str) -> None:
     (walk.project / "tests" / "flows" / "test_prices.py").unlink()
     yaml = walk.project / "prefect.yaml"
     text = yaml.read_text()
-    yaml.write_text(text[: text.index("  - name: load-prices")])
+    yaml.write_text(text[: text.index("  - name: load-prices")] + text[text.index("  - name: load-events") :])
     walk.make("lint")
     walk.own_tests()
-    assert "0 chunks" not in walk.make("run")
+    assert "0 chunks" not in walk.make("run", "FLOW=load-orders")
 
 
 def from_an_api(walk: Walk) -> None:
@@ -325,6 +325,7 @@ def from_an_api(walk: Walk) -> None:
         if walk.database:
             assert walk.rows("events") == {str(record["id"]): ["event", record["amount"]] for record in records}
         backfill(walk, service)
+    del walk.environment["THINGS_EVENTS_API_URL"]
 
 
 def backfill(walk: Walk, service: Any) -> None:
@@ -381,14 +382,14 @@ def add_a_column(walk: Walk, folder: Path) -> None:
 
 
 def deploy(walk: Walk, api: str, folders: dict[str, Path]) -> None:
-    """Deploy both; a run in a worker is killed, crashed and resumed."""
+    """Deploy all; a run in a worker is killed, crashed and resumed."""
     from prefect import get_client
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     walk.make("deploy")
     more = walk.folder("orders", FILES)
     with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
-        for name in ("orders", "prices"):
+        for name in ("orders", "prices", "events"):
             assert client.read_deployment_by_name(f"load-{name}/load-{name}").tags == [walk.project.name]
         deployment = client.read_deployment_by_name("load-orders/load-orders")
         walk.environment["PREFECT_WORKER_QUERY_SECONDS"] = "1"
@@ -416,7 +417,7 @@ def deploy(walk: Walk, api: str, folders: dict[str, Path]) -> None:
             # Where tests run in the background of a shell, Prefect's worker does not end by SIGTERM.
             with suppress(ProcessLookupError):
                 os.killpg(worker.pid, signal.SIGKILL)
-        for name in ("orders", "prices"):
+        for name in ("orders", "prices", "events"):
             client.delete_deployment(client.read_deployment_by_name(f"load-{name}/load-{name}").id)
         client.delete_work_pool(walk.project.name)
     walk.assert_loaded("orders", folders["orders"], more)

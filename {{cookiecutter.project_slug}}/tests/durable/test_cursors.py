@@ -8,9 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }}.durable import Cursor, InputError, RunReport, context, cursors, high_water, upserts
+from {{ cookiecutter.package_name }}.durable import (
+    Cursor,
+    InputError,
+    RunReport,
+    context,
+    cursors,
+    high_water,
+    results,
+    upserts,
+)
 from {{ cookiecutter.package_name }}.durable.cache_keys import ACROSS_RUNS
-from {{ cookiecutter.package_name }}.durable.checkpoints import REMEMBERS
+from {{ cookiecutter.package_name }}.durable.checkpoints import IN_STORE, REMEMBERS
 from {{ cookiecutter.package_name }}.durable.errors import ChunksFailedError, TooManyRejectsError
 from {{ cookiecutter.package_name }}.durable.resume import resume_dead_runs
 from {{ cookiecutter.package_name }}.durable.runs import dead
@@ -55,8 +64,8 @@ if __name__ == "__main__":
     load_feed(source)
 """
 """A load that dies the so many-th time that it comes to a point."""
-# Also for marks that are in a store, which the server knows the way to.
-pytestmark = pytest.mark.usefixtures("api")
+# To marks that are in a store, the server knows the way.
+in_a_flow = pytest.mark.usefixtures(*(["api"] if IN_STORE and results.NEEDS_SERVER else []), "flow")
 only_with_marks = pytest.mark.skipif(not REMEMBERS, reason="each run loads all: there is no mark")
 
 
@@ -100,7 +109,7 @@ def run(source: Path, minutes: int = 0) -> RunReport:
 # The mark
 
 
-@pytest.mark.usefixtures("flow")
+@in_a_flow
 def test_first_load_takes_all_and_the_next_one_what_is_new() -> None:
     first = Cursor.read("feed")
     assert first.since is None
@@ -110,7 +119,7 @@ def test_first_load_takes_all_and_the_next_one_what_is_new() -> None:
     assert second.load != first.load or not REMEMBERS
 
 
-@pytest.mark.usefixtures("flow")
+@in_a_flow
 @only_with_marks
 def test_overlap_reads_again_what_lies_before_the_mark() -> None:
     done(Cursor.read("feed"), 60)
@@ -118,7 +127,7 @@ def test_overlap_reads_again_what_lies_before_the_mark() -> None:
     assert mark() == minute(60)
 
 
-@pytest.mark.usefixtures("flow")
+@in_a_flow
 @only_with_marks
 def test_load_without_records_leaves_the_mark() -> None:
     done(Cursor.read("feed"))
@@ -130,7 +139,7 @@ def test_load_without_records_leaves_the_mark() -> None:
     assert Cursor.read("feed").load != before.load, "a page of that load must not pass for one of the next"
 
 
-@pytest.mark.usefixtures("flow")
+@in_a_flow
 @only_with_marks
 def test_source_whose_clock_goes_back_does_not_move_the_mark_back() -> None:
     done(Cursor.read("feed"), 60)
@@ -138,7 +147,7 @@ def test_source_whose_clock_goes_back_does_not_move_the_mark_back() -> None:
     assert mark() == minute(60)
 
 
-@pytest.mark.usefixtures("flow")
+@in_a_flow
 @only_with_marks
 def test_timestamp_in_the_future_does_not_hide_what_comes_before_it() -> None:
     before = datetime.now(UTC)
@@ -149,7 +158,7 @@ def test_timestamp_in_the_future_does_not_hide_what_comes_before_it() -> None:
     assert before <= found <= datetime.now(UTC)
 
 
-@pytest.mark.usefixtures("flow")
+@in_a_flow
 @only_with_marks
 def test_load_that_is_not_closed_goes_on_under_its_name() -> None:
     done(Cursor.read("feed"), 1)
@@ -157,7 +166,7 @@ def test_load_that_is_not_closed_goes_on_under_its_name() -> None:
     assert Cursor.read("feed") == begun
 
 
-@pytest.mark.usefixtures("flow")
+@in_a_flow
 @only_with_marks
 def test_load_that_began_long_ago_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     begun = Cursor.read("feed")
@@ -167,7 +176,7 @@ def test_load_that_began_long_ago_begins_anew(monkeypatch: pytest.MonkeyPatch) -
     assert again.began > begun.began
 
 
-@pytest.mark.usefixtures("flow")
+@in_a_flow
 @only_with_marks
 def test_restart_begins_anew_from_the_same_mark() -> None:
     done(Cursor.read("feed"), 5)
@@ -178,7 +187,7 @@ def test_restart_begins_anew_from_the_same_mark() -> None:
     assert again.since == begun.since
 
 
-@pytest.mark.usefixtures("flow")
+@in_a_flow
 @only_with_marks
 @pytest.mark.parametrize("order", [(10, 20), (20, 10)])
 def test_two_runs_at_a_time_skip_nothing(order: tuple[int, int]) -> None:
@@ -190,7 +199,7 @@ def test_two_runs_at_a_time_skip_nothing(order: tuple[int, int]) -> None:
     assert mark() == minute(20), "both have loaded all from the mark on, up to their own end"
 
 
-@pytest.mark.usefixtures("flow")
+@in_a_flow
 @only_with_marks
 def test_mark_that_was_forgotten_meanwhile_stays_so() -> None:
     done(Cursor.read("feed"), 5)
@@ -205,7 +214,7 @@ def test_mark_that_was_forgotten_meanwhile_stays_so() -> None:
     assert mark() == minute(9)
 
 
-@pytest.mark.usefixtures("flow")
+@in_a_flow
 @only_with_marks
 def test_sources_do_not_see_each_other() -> None:
     done(Cursor.read("feed"), 5)
@@ -215,7 +224,7 @@ def test_sources_do_not_see_each_other() -> None:
     context.FLOW.reset(token)
 
 
-@pytest.mark.usefixtures("flow")
+@in_a_flow
 @only_with_marks
 def test_numbers_are_marks_too() -> None:
     cursor = Cursor.read("feed")
@@ -228,7 +237,7 @@ def test_numbers_are_marks_too() -> None:
         Cursor.read("feed").highest([page(1)])
 
 
-@pytest.mark.usefixtures("flow")
+@in_a_flow
 @pytest.mark.parametrize("value", [datetime(2026, 1, 1), "2026-01-01", 1.5])
 def test_value_that_has_no_order_is_refused(value: object) -> None:
     with pytest.raises(InputError, match="timestamps with a time zone, or integers"):
@@ -242,7 +251,7 @@ def test_cursor_is_of_a_flow() -> None:
         Cursor.read("feed")
 
 
-@pytest.mark.usefixtures("flow")
+@in_a_flow
 def test_flow_with_a_cursor_is_never_done_without_a_look_at_its_source() -> None:
     token = context.LOOKING.set(True)
     with pytest.raises(context.ChunksLeftError):
@@ -250,7 +259,7 @@ def test_flow_with_a_cursor_is_never_done_without_a_look_at_its_source() -> None
     context.LOOKING.reset(token)
 
 
-@pytest.mark.usefixtures("flow")
+@in_a_flow
 @pytest.mark.skipif(not (REMEMBERS and upserts.WRITES), reason="there is no mark, or no database")
 def test_mark_does_not_outlive_its_database() -> None:
     done(Cursor.read("feed"), 5)
@@ -262,6 +271,7 @@ def test_mark_does_not_outlive_its_database() -> None:
 # Loads
 
 
+@pytest.mark.usefixtures("api")
 def test_loads_bring_what_is_new_late_or_equal(source: Path) -> None:
     report = run(source)
     assert (report["chunks"], report["totals"]["read"]) == (3, 8)
@@ -276,6 +286,7 @@ def test_loads_bring_what_is_new_late_or_equal(source: Path) -> None:
     assert repeated() == []
 
 
+@pytest.mark.usefixtures("api")
 def test_load_that_finds_nothing_new_looks_again_the_next_time(source: Path) -> None:
     run(source)
     run(source)
@@ -284,6 +295,7 @@ def test_load_that_finds_nothing_new_looks_again_the_next_time(source: Path) -> 
     assert loaded()[1] == 99
 
 
+@pytest.mark.usefixtures("api")
 @only_with_marks
 def test_mark_never_passes_a_page_that_failed(source: Path) -> None:
     run(source)
@@ -297,6 +309,7 @@ def test_mark_never_passes_a_page_that_failed(source: Path) -> None:
     assert (loaded()[21], mark()) == (5, minute(13))
 
 
+@pytest.mark.usefixtures("api")
 @only_with_marks
 def test_mark_never_passes_records_that_were_all_rejected(source: Path) -> None:
     run(source)
@@ -310,6 +323,7 @@ def test_mark_never_passes_records_that_were_all_rejected(source: Path) -> None:
     assert (loaded()[21], mark()) == (1, minute(11))
 
 
+@pytest.mark.usefixtures("api")
 @only_with_marks
 def test_mark_passes_a_rejected_record(source: Path) -> None:
     write(source, (1, 1, 1), (2, BAD, 2), (3, 1, 3), (4, 1, 4))
@@ -317,6 +331,7 @@ def test_mark_passes_a_rejected_record(source: Path) -> None:
     assert (report["rejected"], mark()) == (1, minute(4))
 
 
+@pytest.mark.usefixtures("api")
 @pytest.mark.skipif(not high_water.WITH_ROWS, reason="the mark is not in the database")
 def test_mark_moves_in_the_transaction_of_the_last_page(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, datetime | None]] = []
@@ -342,6 +357,7 @@ def test_mark_moves_in_the_transaction_of_the_last_page(source: Path, monkeypatc
     assert all(moved is None for _, moved in seen[:-1])
 
 
+@pytest.mark.usefixtures("api")
 @only_with_marks
 def test_reset_forgets_the_mark_and_status_shows_it(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from {{ cookiecutter.package_name }}.durable.cli import reset, status
@@ -355,6 +371,7 @@ def test_reset_forgets_the_mark_and_status_shows_it(source: Path, capsys: pytest
     assert run(source)["totals"]["read"] == 8
 
 
+@pytest.mark.usefixtures("api")
 def test_cursor_has_the_name_of_its_job(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Cursor.read
     monkeypatch.setattr(Cursor, "read", lambda source, **options: whole("other", **options))
@@ -386,6 +403,7 @@ def assert_whole(source: Path) -> None:
 CHANGED = [(3, 31, 7), (9, 90, 6), (10, 100, 8), (11, 110, 9), (12, 120, 9)]
 
 
+@pytest.mark.usefixtures("api")
 @pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_any_point_nothing_is_lost_or_doubled(source: Path, point: str) -> None:
@@ -404,6 +422,7 @@ def test_killed_at_any_point_nothing_is_lost_or_doubled(source: Path, point: str
     assert_whole(source)
 
 
+@pytest.mark.usefixtures("api")
 @pytest.mark.slow
 def test_resumed_run_does_not_fetch_again(source: Path) -> None:
     killed(source, "committed", 1)
@@ -415,6 +434,7 @@ def test_resumed_run_does_not_fetch_again(source: Path) -> None:
     assert fetches() == before
 
 
+@pytest.mark.usefixtures("api")
 @pytest.mark.slow
 def test_killed_at_random_while_the_source_changes_nothing_is_lost_or_doubled(source: Path) -> None:
     chance = random.Random(7)

@@ -1,8 +1,10 @@
 """The high-water marks of sources: a row each, in the database that their rows are in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Column, Connection, String, Table, delete, select, update
+from sqlalchemy import Column, Connection, Dialect, String, Table, bindparam, delete, select, update
 
 from .names import Mark, checked, next_load
 from .tables import internal
@@ -21,6 +23,25 @@ sources = Table(
     Column("load", String(32), nullable=False),
     Column("began", String(40)),
 )
+
+
+class _Statements:
+    """What reads and changes a mark, as text: SQLAlchemy's `execute` would be most of what a mark adds to a step."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        this = sources.c.source == bindparam("this")
+        new = {name: bindparam(f"new_{name}") for name in Mark._fields}
+        changed = update(sources).where(this, sources.c.load == bindparam("before")).values(new)
+        self.read = self._compiled(select(*(sources.c[name] for name in Mark._fields)).where(this), dialect)
+        self.change = self._compiled(changed.returning(sources.c.load), dialect)
+
+    @staticmethod
+    def _compiled(statement: Any, dialect: Dialect) -> tuple[str, Sequence[str] | None]:
+        compiled = statement.compile(dialect=dialect)
+        return str(compiled), compiled.positiontup
+
+
+_statements = cache(_Statements)
 
 
 def read(source: str) -> Mark:
@@ -43,11 +64,11 @@ def change(source: str, decide: Callable[[Mark], Mark | None], connection: Conne
     if connection is None:
         with database().begin() as own:
             return change(source, decide, own)
+    statements = _statements(connection.dialect)
     while (before := _read(connection, source)) and (after := decide(before)):
-        same = (sources.c.source == source, sources.c.load == before.load)
-        changed = update(sources).where(*same).values(**after._asdict()).returning(sources.c.load)
+        new = {f"new_{name}": value for name, value in after._asdict().items()}
         # Nothing is changed where another process has done so meanwhile: its transaction has been waited for.
-        if connection.execute(changed).first():
+        if _run(connection, statements.change, this=source, before=before.load, **new):
             break
     return None
 
@@ -67,6 +88,10 @@ def status() -> list[tuple[str, str]]:
 
 
 def _read(connection: Connection, source: str) -> Mark | None:
-    mark = select(sources.c.value, sources.c.load, sources.c.began).where(sources.c.source == source)
-    row = connection.execute(mark).first()
+    row = _run(connection, _statements(connection.dialect).read, this=source)
     return Mark(*row) if row else None
+
+
+def _run(connection: Connection, statement: tuple[str, Sequence[str] | None], **values: str | None) -> Any:
+    sql, order = statement
+    return connection.exec_driver_sql(sql, tuple(values[name] for name in order) if order else values).first()
