@@ -59,10 +59,11 @@ class Cursor:
         flow = FLOW.get(None)
         if flow is None:
             raise RuntimeError("Cursor.read works in a flow that is made with @durable_flow")
-        name = f"{full_name(flow, source)}{suffix(upserts.epoch())}"
+        full = full_name(flow, source)
         if LOOKING.get():
             # Only the source itself knows whether it has more.
             raise ChunksLeftError
+        name = f"{full}{suffix(upserts.epoch())}"
         now = datetime.now(UTC)
         high_water.read(name)
         high_water.change(name, lambda mark: None if _goes_on(mark, now) else next_load(mark.value, now.isoformat()))
