@@ -69,7 +69,7 @@ format: .venv/.ready ## put them in their style
 	@touch $@
 
 bench: .bench/.ready ## measure, as ratios within one run, and draw docs/speed.svg
-	@for script in load memory keys bake runners outbox; do .bench/bin/python benchmarks/$$script.py || exit; done
+	@for script in load memory keys bake runners outbox cursors; do .bench/bin/python benchmarks/$$script.py || exit; done
 	@for script in upserts steps resume; do \
 		.bench/bin/python benchmarks/$$script.py --json .bench/figures.json || exit; done
 	@.bench/bin/python benchmarks/chart.py .bench/figures.json docs/speed.svg

@@ -20,15 +20,16 @@ PACKAGE = "durable_flights"
 DURABLE = f"{PACKAGE}.durable"
 
 LAYERS = [
-    "artifacts canonical errors fields masking names parts probe progress",
+    "artifacts canonical context errors fields masking names parts probe progress",
     "settings",
-    "block delivery discovery identity runs server tables transient",
+    "backfills block delivery discovery identity limits runs server tables transient",
     "attempts cache_keys migrations results rows",
     "bounds locks marks retries upserts",
-    "checkpoints deployments tasks",
+    "checkpoints deployments high_water tasks",
     "clusters effects rejects",
     "outbox records runners",
     "steps",
+    "cursors",
     "chunks",
     "flows",
     "cli heartbeats prefect_yaml resume scaffold",

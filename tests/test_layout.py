@@ -31,17 +31,21 @@ HOME = os.path.expanduser("~")
 FEWEST = """
     .env.example .gitignore .pre-commit-config.yaml AGENTS.md LICENSE Makefile README.md prefect.yaml pyproject.toml
     package/__init__.py package/__main__.py package/flows/__init__.py
-    durable/__init__.py durable/__init__.pyi durable/artifacts.py durable/cache_keys.py durable/checkpoints.py
-    durable/chunks.py durable/cli.py durable/deployments.py durable/discovery.py durable/effects.py durable/errors.py
-    durable/fields.py durable/flows.py durable/heartbeats.py durable/names.py durable/outbox.py durable/prefect_yaml.py
-    durable/probe.py durable/progress.py durable/records.py durable/rejects.py durable/results.py durable/resume.py
-    durable/retries.py durable/runners.py durable/runs.py durable/scaffold.py durable/server.py durable/settings.py
-    durable/steps.py durable/tasks.py durable/upserts.py
-    durable/skeletons/2026-01-01.csv durable/skeletons/2026-01-02.csv
-    durable/skeletons/__init__.py.jinja durable/skeletons/deployment.yaml.jinja durable/skeletons/flow.py.jinja
-    durable/skeletons/source.py.jinja durable/skeletons/tables.py.jinja durable/skeletons/test.py.jinja
+    durable/__init__.py durable/__init__.pyi durable/artifacts.py durable/backfills.py durable/cache_keys.py
+    durable/checkpoints.py durable/chunks.py durable/cli.py durable/context.py durable/cursors.py durable/deployments.py
+    durable/discovery.py durable/effects.py durable/errors.py durable/fields.py durable/flows.py durable/heartbeats.py
+    durable/high_water.py durable/limits.py durable/names.py durable/outbox.py durable/prefect_yaml.py durable/probe.py
+    durable/progress.py durable/records.py durable/rejects.py durable/results.py durable/resume.py durable/retries.py
+    durable/runners.py durable/runs.py durable/scaffold.py durable/server.py durable/settings.py durable/steps.py
+    durable/tasks.py durable/upserts.py durable/skeletons/__init__.py.jinja durable/skeletons/deployment.yaml.jinja
+    durable/skeletons/tables.py.jinja durable/skeletons/api/flow.py.jinja durable/skeletons/api/sample_api.py.jinja
+    durable/skeletons/api/source.py.jinja durable/skeletons/api/test.py.jinja
+    durable/skeletons/files/2026-01-01.csv durable/skeletons/files/2026-01-02.csv
+    durable/skeletons/files/flow.py.jinja durable/skeletons/files/source.py.jinja durable/skeletons/files/test.py.jinja
     tests/__init__.py tests/conftest.py tests/durable/__init__.py tests/durable/test_artifacts.py
     tests/durable/test_chunks.py tests/durable/test_cli.py tests/durable/test_conventions.py
+    tests/durable/test_cursors.py tests/durable/test_backfills.py tests/durable/test_limits.py
+    tests/support/feed.py tests/support/feeds.py
     tests/durable/test_deployment.py tests/durable/test_durability.py tests/durable/test_effects.py
     tests/durable/test_flows.py tests/durable/test_server.py tests/support/effects.py
     tests/durable/test_heartbeats.py tests/durable/test_names.py tests/durable/test_prefect_yaml.py

@@ -1,9 +1,12 @@
-"""A stranger's walk: two flows of one's own in a project without an example, killed, resumed, deployed and removed.
+"""A stranger's walk: flows of one's own in a project without an example, killed, resumed, deployed and removed.
+
+Two of them are over folders of files, and one is over an API.
 
 No file of the template's rooms, `durable` and `tests/durable`, is touched anywhere in it.
 """
 
 import csv
+import importlib.util
 import itertools
 import json
 import os
@@ -32,14 +35,14 @@ SLOW = """
 import time
 from pathlib import Path
 
-_read = read
+_whole = WHOLE
 
 
-def read(file):
+def WHOLE(chunk):
     with (Path(__file__).parents[4] / "seen").open("a") as seen:
         seen.write("x")
     time.sleep(0.3)
-    return _read(file)
+    return _whole(chunk)
 """
 """What makes a flow slow, and tells how far it is: its owner's edit, and taken back."""
 ROWS = """
@@ -163,13 +166,13 @@ class Walk:
         assert self.rows(name) == expected
 
     @contextmanager
-    def slow(self, name: str) -> Iterator[Path]:
-        """Have a flow take long, and yield the file that grows with each chunk that is read."""
+    def slow(self, name: str, function: str = "read") -> Iterator[Path]:
+        """Have a flow take long, and yield the file that grows with each chunk that a function of its source reads."""
         source = self.project / "src" / self.package / "flows" / name / "source.py"
         text = source.read_text()
         seen = self.project / "seen"
         seen.write_text("")
-        source.write_text(text + SLOW)
+        source.write_text(text + SLOW.replace("WHOLE", function))
         yield seen
         source.write_text(text)
         seen.unlink()
@@ -266,6 +269,7 @@ def go(walk: Walk, api: str) -> None:
     assert "no run was killed" in walk.make("status")
 
     add_a_column(walk, folders["prices"])
+    from_an_api(walk)
     deploy(walk, api, folders)
 
     # One flow is removed by hand.
@@ -274,10 +278,80 @@ def go(walk: Walk, api: str) -> None:
     (walk.project / "tests" / "flows" / "test_prices.py").unlink()
     yaml = walk.project / "prefect.yaml"
     text = yaml.read_text()
-    yaml.write_text(text[: text.index("  - name: load-prices")])
+    yaml.write_text(text[: text.index("  - name: load-prices")] + text[text.index("  - name: load-events") :])
     walk.make("lint")
     walk.own_tests()
-    assert "0 chunks" not in walk.make("run")
+    assert "0 chunks" not in walk.make("run", "FLOW=load-orders")
+
+
+def from_an_api(walk: Walk) -> None:
+    """Write a flow over an API, run it, kill it in the middle, and resume it: no page is fetched again."""
+    assert "make run FLOW=load-events" in walk.make("flow", "NAME=events", "FROM=api")
+    walk.make("lint")
+    walk.own_tests()
+    said = walk.make("run", "FLOW=load-events")
+    assert "THINGS_EVENTS_API_URL is not set: a sample API of this process answers" in said
+    assert "load-events/events: 3 chunks, 0 skipped, 3 done" in said
+    # The last record comes again, for another one may have its timestamp.
+    assert "load-events/events: 1 chunks, 0 skipped, 1 done" in walk.make("run", "FLOW=load-events")
+    assert "load-events/events: loaded up to 2026-01-02T10:00:00+00:00" in walk.make("status")
+
+    file = walk.project / "src" / walk.package / "flows" / "events" / "sample_api.py"
+    specification = importlib.util.spec_from_file_location("sample_api", file)
+    assert specification
+    assert specification.loader
+    sample = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(sample)
+    records = [
+        {"id": number, "name": "event", "amount": f"{number}.50", "updated_at": f"2026-01-03T10:{number // 2:02}:00Z"}
+        for number in range(1, 2 * FILES + 1)
+    ]
+    with sample.served(records) as service:
+        walk.environment["THINGS_EVENTS_API_URL"] = service.url
+        with walk.slow("events", "check") as seen:
+            run = walk.start(sys.executable, "-m", walk.package, "run", "load-events")
+            wait(lambda: len(seen.read_text()) > FILES // 4 or run.poll() is not None)
+            os.killpg(run.pid, signal.SIGKILL)
+            assert run.wait() == -signal.SIGKILL, (walk.project.parent / "log").read_text()
+        assert len(service.requests) == FILES
+        assert "loaded up to 2026-01-02T10:00:00+00:00" in walk.make("status"), "the mark waits for all pages"
+        said = walk.make("resume")
+        (counts,) = re.findall(r"load-events/events: (\d+) chunks, (\d+) skipped, (\d+) done", said)
+        chunks, skipped, done = map(int, counts)
+        assert (chunks, skipped + done) == (FILES, FILES)
+        assert skipped > 0, "what was done before the kill is not done again"
+        assert len(service.requests) == FILES, "a page that was fetched is not fetched again"
+        assert "loaded up to 2026-01-03T10:40:00+00:00" in walk.make("status")
+        if walk.database:
+            assert walk.rows("events") == {str(record["id"]): ["event", record["amount"]] for record in records}
+        backfill(walk, service)
+    del walk.environment["THINGS_EVENTS_API_URL"]
+
+
+def backfill(walk: Walk, service: Any) -> None:
+    """Load again what was corrected in the past; kill that in the middle, and call it again."""
+    for record in service.records:
+        record["name"] = "corrected"
+        # A correction that the API does not tell of would not be newer.
+        record["updated_at"] = record["updated_at"].replace(":00Z", ":30Z")
+    asked = ["FLOW=load-events", "SINCE=2026-01-03T10:00", "UNTIL=2026-01-03T10:41", "WINDOW=1m"]
+    options = ["--since=2026-01-03T10:00", "--until=2026-01-03T10:41", "--window=1m"]
+    with walk.slow("events", "check") as seen:
+        run = walk.start(sys.executable, "-m", walk.package, "backfill", "load-events", *options)
+        wait(lambda: len(seen.read_text()) > FILES // 4 or run.poll() is not None)
+        os.killpg(run.pid, signal.SIGKILL)
+        assert run.wait() == -signal.SIGKILL, (walk.project.parent / "log").read_text()
+    said = walk.make("backfill", *asked)
+    (counts,) = re.findall(r"load-events/events-backfill: (\d+) chunks, (\d+) skipped, (\d+) done", said)
+    chunks, skipped, done = map(int, counts)
+    assert (chunks, skipped + done) == (FILES + 1, FILES + 1)
+    assert skipped > 0, "windows that were done before the kill are not done again"
+    assert "loaded up to 2026-01-03T10:40:00+00:00" in walk.make("status"), "the mark stays"
+    if walk.database:
+        assert {name for name, _ in walk.rows("events").values()} == {"corrected"}
+    assert "load-prices takes no backfill" in walk.make("backfill", "FLOW=load-prices", *asked[1:], code=2)
+    assert "ends in the future" in walk.make("backfill", *asked[:2], "UNTIL=2999-01-01", "WINDOW=52w", code=2)
+    walk.make("resume")
 
 
 def add_a_column(walk: Walk, folder: Path) -> None:
@@ -308,14 +382,14 @@ def add_a_column(walk: Walk, folder: Path) -> None:
 
 
 def deploy(walk: Walk, api: str, folders: dict[str, Path]) -> None:
-    """Deploy both; a run in a worker is killed, crashed and resumed."""
+    """Deploy all; a run in a worker is killed, crashed and resumed."""
     from prefect import get_client
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     walk.make("deploy")
     more = walk.folder("orders", FILES)
     with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
-        for name in ("orders", "prices"):
+        for name in ("orders", "prices", "events"):
             assert client.read_deployment_by_name(f"load-{name}/load-{name}").tags == [walk.project.name]
         deployment = client.read_deployment_by_name("load-orders/load-orders")
         walk.environment["PREFECT_WORKER_QUERY_SECONDS"] = "1"
@@ -343,7 +417,7 @@ def deploy(walk: Walk, api: str, folders: dict[str, Path]) -> None:
             # Where tests run in the background of a shell, Prefect's worker does not end by SIGTERM.
             with suppress(ProcessLookupError):
                 os.killpg(worker.pid, signal.SIGKILL)
-        for name in ("orders", "prices"):
+        for name in ("orders", "prices", "events"):
             client.delete_deployment(client.read_deployment_by_name(f"load-{name}/load-{name}").id)
         client.delete_work_pool(walk.project.name)
     walk.assert_loaded("orders", folders["orders"], more)

@@ -86,6 +86,7 @@ def results_count(variant: Answers) -> bool:
 DEPENDS: dict[str, Depends] = {
     "test_artifacts.py": answers_of(),
     "test_attempts.py": answers_of("retry_policy"),
+    "test_backfills.py": answers_of(),
     "test_bounds.py": answers_of("upsert"),
     "test_cache_keys.py": answers_of("cache_key"),
     "test_caching.py": answers_of("cache_key"),
@@ -130,6 +131,8 @@ DEPENDS: dict[str, Depends] = {
         variant["upsert"] == "none",
         variant["example"],
     ),
+    "test_cursors.py": lambda variant: (*marks(variant), variant["upsert"], variant["cache_key"] == "none"),
+    "test_cursors.py::test_killed": lambda variant: (*flows(variant), *marks_or_kinds(variant)),
     "test_deployment.py": lambda variant: (
         variant["deployment"],
         variant["result_storage"] == "local",
@@ -143,6 +146,7 @@ DEPENDS: dict[str, Depends] = {
     "test_flows.py::test_store_of_other_projects": answers_of("result_storage"),
     "test_full_disk.py": lambda variant: (variant["checkpoint"] == "database" and variant["upsert"],),
     "test_heartbeats.py": answers_of(),
+    "test_limits.py": answers_of(),
     "test_locks.py": lambda variant: (variant["cache_key"] == "none",),
     "test_lost_connections.py": lambda variant: (variant["checkpoint"] == "database" and variant["upsert"],),
     "test_marks.py": marks,

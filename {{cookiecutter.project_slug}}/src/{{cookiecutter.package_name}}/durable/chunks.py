@@ -1,7 +1,7 @@
 """A long job in chunks: what is done is skipped, the rest is mapped over the task runner, and nothing ends unsaid."""
 
 from collections.abc import Collection, Iterable, Mapping
-from contextvars import ContextVar
+from functools import partial
 from typing import Any, Protocol, TypedDict
 
 from prefect import Task, get_client
@@ -10,14 +10,17 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 from prefect.runtime import flow_run
 
-from . import checkpoints, outbox, rejects, results, upserts
+from . import checkpoints, high_water, outbox, rejects, results, upserts
 from .artifacts import chunk_table, resumed_note, summary
 from .cache_keys import ACROSS_RUNS
+from .context import FLOW, LOOKING, ChunksLeftError
+from .cursors import Cursor
 from .errors import (
     ChunksFailedError,
     InputError,
     RejectsElsewhereError,
     ResultsNotStoredError,
+    RunFailedError,
     TooManyRejectsError,
     one_line,
 )
@@ -32,10 +35,6 @@ Counts = dict[str, int]
 
 A run fails by `read` and `rejected`, where these are most of those: see the setting `max_rejected`.
 """
-FLOW: ContextVar[str] = ContextVar("FLOW")
-"""The name of the durable flow that runs here."""
-LOOKING: ContextVar[bool] = ContextVar("LOOKING", default=False)
-"""Whether the flow only looks for chunks that are left, without a Prefect server: see `flows.all_done`."""
 RESUMES = checkpoints.REMEMBERS or ACROSS_RUNS
 """Whether a new run finds what an earlier one has done, by checkpoints or by stored results."""
 
@@ -43,7 +42,8 @@ RESUMES = checkpoints.REMEMBERS or ACROSS_RUNS
 class Chunk(Protocol):
     """A part of the source: what a task takes, and a step does.
 
-    A chunk that has a `path` tells by it which file it is from, and one that has a method `line(place)` where in it a
+    A chunk of a load with a cursor has a `highest`, the highest value of its records, or None where it has none. A
+    chunk that has a `path` tells by it which file it is from, and one that has a method `line(place)` where in it a
     rejected record stands.
     """
 
@@ -75,11 +75,7 @@ class RunReport(TypedDict):
     """Requests of `Step.send`: how many this run delivered, are left and were refused. Empty if there are none."""
 
 
-class ChunksLeftError(Exception):
-    """Chunks are left, in a flow that only looks for them."""
-
-
-def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str) -> RunReport:
+def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, cursor: Cursor | None = None) -> RunReport:
     """Have a task do all chunks that are not done, as many at a time as the setting `workers` says.
 
     Shows progress in the terminal and in Prefect's UI, leaves a table of the chunks there, and collects the rejected
@@ -90,6 +86,9 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str) -> Ru
         chunks: of the source; two with one key are one.
         job: the name of this work, up to 100 letters, digits, `.`, `_` and `-`. What is done is known by flow, job and
             key, so a corrected source has only its changed chunks loaded.
+        cursor: of a source that is loaded since the last time, with the name of the job. The chunks are then all that
+            the source has since then; the last one waits for the others, and the mark moves with it. A run that fails
+            leaves the mark.
 
     Returns:
         What the run found and did.
@@ -114,12 +113,15 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str) -> Ru
     except LookupError:
         raise RuntimeError("run_chunks works in a flow that is made with @durable_flow") from None
     by_key = {_named(chunk).key: chunk for chunk in chunks}
+    highest = cursor.highest(by_key.values()) if cursor else None
     if LOOKING.get():
         if not checkpoints.REMEMBERS or (checkpoints.IN_STORE and results.NEEDS_SERVER):
             raise ChunksLeftError
         upserts.prepare()
     epoch = upserts.epoch()
     remembered = checkpoint(name, epoch)
+    if cursor and cursor.name != remembered.job:
+        raise ValueError(f"the cursor is of {cursor.name}, and the job is {name}: give both one name")
     _adopt(name, job, epoch)
     if LOOKING.get():
         if by_key.keys() - remembered.done() or outbox.backlog(name)["left"]:
@@ -135,32 +137,49 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str) -> Ru
     failures: dict[str, str] = {}
     lost = 0
     with progress(f"{FLOW.get()}-progress", job, len(by_key), len(by_key) - len(todo)) as advance:
-        steps = [Step(name, chunk.key, epoch, chunk.label) for chunk in todo]
-        futures = _configured(task).map(todo, steps)
-        chunk_of = dict(zip(futures, todo, strict=True))
-        for future in as_completed(futures):
-            chunk = chunk_of[future]
-            state = final_state(future)
-            report: Any = state.result(raise_on_failure=False)
-            if state.is_failed() or state.is_crashed():
-                failures[chunk.key] = one_line(report)
-            else:
-                if _results_count():
-                    if not stored(state):
-                        lost += 1
-                    elif checkpoints.REMEMBERS:
-                        with remembered.step(chunk.key):
-                            pass
-                if report is not None and state.name != "Cached":
-                    reports[chunk.key] = dict(report)
-                    rejects.count(name, chunk.key, report)
-            advance()
+        for batch in _batches(todo, cursor):
+            steps = [Step(name, chunk.key, epoch, chunk.label) for chunk in batch]
+            if cursor and high_water.WITH_ROWS and batch[-1] is todo[-1]:
+                # Not where the run may fail all the same; then the mark moves below, or stays.
+                sure = not failures and not rejects.counted(name, by_key)[1]
+                steps[-1].finish = partial(cursor.close, highest) if sure else None
+            futures = _configured(task).map(batch, steps)
+            chunk_of = dict(zip(futures, batch, strict=True))
+            for future in as_completed(futures):
+                chunk = chunk_of[future]
+                state = final_state(future)
+                report: Any = state.result(raise_on_failure=False)
+                if state.is_failed() or state.is_crashed():
+                    failures[chunk.key] = one_line(report)
+                else:
+                    if _results_count():
+                        if not stored(state):
+                            lost += 1
+                        elif checkpoints.REMEMBERS:
+                            with remembered.step(chunk.key):
+                                pass
+                    if report is not None and state.name != "Cached":
+                        reports[chunk.key] = dict(report)
+                        rejects.count(name, chunk.key, report)
+                advance()
     effects, reason = outbox.deliver_left(name)
     run_report = _report(name, by_key.values(), reports.values(), len(failures), effects)
     _leave_artifacts(by_key, reports, failures, run_report)
-    _raise_for(run_report, failures, lost, *rejects.counted(name, by_key))
+    try:
+        _raise_for(run_report, failures, lost, *rejects.counted(name, by_key))
+    except RunFailedError:
+        if cursor:
+            cursor.restart()
+        raise
+    if cursor:
+        cursor.close(highest)
     outbox.check(name, reason)
     return run_report
+
+
+def _batches(chunks: list[Chunk], cursor: Cursor | None) -> list[list[Chunk]]:
+    """Part what is mapped at once: with a cursor, the last chunk waits until the others are done."""
+    return [batch for batch in ([chunks[:-1], chunks[-1:]] if cursor else [chunks]) if batch]
 
 
 def _results_count() -> bool:

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
 from .errors import InputError, RunFailedError, one_line
@@ -31,6 +31,36 @@ app = App(
 RUN = App(name="run", help="Run a flow. Run it again after anything: what is done stays done.")
 """For the help: `_run_app` has the flows."""
 app.command(RUN)
+
+
+@app.command
+def backfill(flow: str, *, since: str, until: str, window: str = "1d", zone: str = "UTC", verbose: bool = False) -> int:
+    """Load a while in the past again, window by window. It does not change up to where the source is loaded.
+
+    Args:
+        flow: Its name.
+        since: A date, or a date and a time: 2026-01-31 or 2026-01-31T10:00.
+        until: Likewise; exclusive.
+        window: How much to load at a time: 1w, 1d, 6h or 30m.
+        zone: The time zone of both, such as Europe/Berlin.
+        verbose: Show Prefect's own log.
+    """
+    from pydantic import ValidationError
+
+    from . import discovery
+    from .backfills import Backfill
+
+    known = discovery.flows()
+    if flow not in known:
+        raise InputError(f"there is no flow {flow!r}; there are: {', '.join(known)}")
+    if "backfill" not in inspect.signature(known[flow].fn).parameters:
+        raise InputError(f"{flow} takes no backfill; see Backfill in README.md, or write one: make flow FROM=api")
+    try:
+        wanted = Backfill.model_validate({"since": since, "until": until, "window": window, "zone": zone})
+    except ValidationError as error:
+        faults = [(*map(str, fault["loc"]), fault["msg"].removeprefix("Value error, ")) for fault in error.errors()]
+        raise InputError("; ".join(": ".join(fault) for fault in faults)) from None
+    return _run(known[flow], {"backfill": wanted})
 
 
 @app.command
@@ -57,8 +87,8 @@ def resume(*, verbose: bool = False) -> int:
 
 @app.command
 def status() -> int:
-    """Show how far each job is, which effects are not delivered, and which runs were killed."""
-    from . import checkpoints, discovery, outbox, upserts
+    """Show how far each job and each source is, which effects are not delivered, and which runs were killed."""
+    from . import checkpoints, discovery, high_water, outbox, upserts
     from .runs import dead
     from .steps import suffix
 
@@ -68,8 +98,11 @@ def status() -> int:
     ours = suffix(upserts.epoch())
     with _store():
         jobs = checkpoints.status()
+        marks = high_water.status()
     for name, done, total in jobs:
         print(f"{name.removesuffix(ours)}: {done} of {total} chunks done")
+    for name, value in marks:
+        print(f"{name.removesuffix(ours)}: loaded up to {value}")
     for line in outbox.status():
         print(line)
     killed = dead()
@@ -82,19 +115,22 @@ def status() -> int:
 
 @app.command
 def reset(job: str) -> int:
-    """Forget what is done of a job, so that the next run does it again. What was written stays.
+    """Forget what is done of a job, and up to where its source is loaded: the next run does it again. Rows stay.
 
     Args:
         job: Its flow and name, as `status` shows them: `load-orders/orders`.
     """
-    from . import discovery, upserts
+    from . import discovery, high_water, upserts
     from .steps import checkpoint
 
     discovery.flows()
     upserts.prepare()
     with _store():
         try:
-            known = checkpoint(job, upserts.epoch()).reset()
+            remembered = checkpoint(job, upserts.epoch())
+            # The mark first: with chunks that are forgotten alone, a run would still pass over what is before it.
+            known = high_water.forget(remembered.job)
+            known |= remembered.reset()
         except ValueError as error:
             return _complain(error)
     if not known:
@@ -126,15 +162,21 @@ def resend(job: str) -> int:
 @app.command
 def setup() -> int:
     """Prepare what flows need: the place for results, and the tables. Idempotent."""
+    from prefect.settings import PREFECT_API_URL
+
     from . import discovery, results, server, upserts
+    from .limits import RateLimit
     from .probe import StoreError
 
     discovery.flows()
     # So that the first run need not.
     server.prepare()
+    limits = RateLimit.every.values() if PREFECT_API_URL.value() else ()
     try:
-        with _server(results.NEEDS_SERVER):
+        with _server(results.NEEDS_SERVER or bool(limits)):
             print(results.register(replace=True))
+            for limit in limits:
+                print(limit.prepare())
     except StoreError as error:
         return _complain(error)
     if ready := upserts.prepare(upgrade=True):
@@ -151,6 +193,7 @@ def prepare_server(*, within: int | None = None) -> int:
     """
     from . import deployments, results
     from .heartbeats import watch_heartbeats
+    from .limits import RateLimit
     from .probe import StoreError
 
     if within is not None and within < 10:
@@ -160,7 +203,10 @@ def prepare_server(*, within: int | None = None) -> int:
             if results.NEEDS_SERVER:
                 print(results.register(replace=True))
             deployments.prepare_server()
+            # This imports all flows.
             print(f"a run without a heartbeat for {watch_heartbeats(within)} s will be Crashed")
+            for limit in RateLimit.every.values():
+                print(limit.prepare())
     except StoreError as error:
         return _complain(error)
     return 0
@@ -188,15 +234,16 @@ def check_prefect_yaml() -> int:
 
 
 @app.command
-def flow(name: str) -> int:
-    """Write a new flow over a folder of files: its table, test, sample and entry in `prefect.yaml`.
+def flow(name: str, *, source: Annotated[Literal["files", "api"], Parameter(name="--from")] = "files") -> int:
+    """Write a new flow: its source, table, test, sample and entry in `prefect.yaml`.
 
     Args:
         name: What it loads, such as `orders`: lower-case letters and digits, dashes between.
+        source: A folder of files, or an HTTP API with pages.
     """
     from .scaffold import write_flow
 
-    for line in write_flow(name):
+    for line in write_flow(name, source):
         print(line)
     return 0
 

@@ -19,7 +19,7 @@ from prefect import Flow, Task
 from prefect.runtime import flow_run
 
 from . import discovery, upserts
-from .chunks import FLOW, LOOKING, ChunksLeftError
+from .context import FLOW, LOOKING, ChunksLeftError
 from .errors import InputError
 from .results import register
 from .runners import look_for_cluster, task_runner

@@ -1,7 +1,8 @@
-"""What a job and its steps are called, and how far a job is."""
+"""What a job and its steps are called, and how far a job and a source are."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
+from uuid import uuid4
 
 LONGEST = 200
 """Characters of a name."""
@@ -13,6 +14,22 @@ class JobStatus(NamedTuple):
     job: str
     done: int
     total: int
+
+
+class Mark(NamedTuple):
+    """The high-water mark of a source, and the load that comes next or is at work."""
+
+    value: str | None = None
+    """Up to where the source is loaded; None where it is not."""
+    load: str = ""
+    """The name of the load, and of no other."""
+    began: str | None = None
+    """When the load began, in ISO 8601; None where it has not."""
+
+
+def next_load(value: str | None, began: str | None = None) -> Mark:
+    """Return a mark with a load that no other one has the name of."""
+    return Mark(value, uuid4().hex, began)
 
 
 def checked(name: str, what: str) -> str:

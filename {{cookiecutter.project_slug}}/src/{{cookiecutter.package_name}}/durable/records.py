@@ -11,8 +11,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
 from .errors import InputError
 from .rejects import Reject
 
@@ -58,15 +56,7 @@ class CsvRecord(NamedTuple):
 
     def reject(self, error: ValueError) -> Reject:
         """Return it as a rejected record, with what `values` or pydantic says against it as the reason."""
-        reason = str(error)
-        if isinstance(error, ValidationError):
-            faults = [
-                (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, "), fault["input"])
-                for fault in error.errors()
-            ]
-            # What is found by the whole record, and not by a field, has no place in it.
-            reason = "; ".join(f"{name}: {say} (found {value!r})" if name else say for name, say, value in faults)
-        return Reject(self.place, reason, self.text)
+        return Reject.of(self.place, self.text, error)
 
 
 def csv_header(path: Path, line: bytes, expected: Collection[str]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from filelock import FileLock
 from prefect.artifacts import create_table_artifact
+from pydantic import ValidationError
 
 from . import deployments
 from .settings import settings
@@ -36,6 +37,19 @@ class Reject(NamedTuple):
     """Where it is in its chunk. A chunk that has a method `line` tells by it which line of the source that is."""
     reason: str
     record: str
+
+    @classmethod
+    def of(cls, place: int, record: object, error: ValueError) -> "Reject":
+        """Return a rejected record, with what pydantic or another check says against it as the reason."""
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            faults = [
+                (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, "), fault["input"])
+                for fault in error.errors()
+            ]
+            # What is found by the whole record, and not by a field, has no place in it.
+            reason = "; ".join(f"{name}: {say} (found {value!r})" if name else say for name, say, value in faults)
+        return cls(place, reason, str(record))
 
 
 def set_aside(job: str, key: str, label: str, rejects: Sequence[Reject]) -> None:

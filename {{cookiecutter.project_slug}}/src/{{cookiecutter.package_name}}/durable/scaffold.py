@@ -1,27 +1,37 @@
-"""A new flow from skeletons: its source, table, test, sample and entry in `prefect.yaml`. Then it is the owner's."""
+"""A new flow from skeletons: its source, table, test, sample and entry in `prefect.yaml`. Then it is the owner's.
+
+The skeletons of each kind of source are in a folder of its name, beside those that all flows have.
+"""
 
 import keyword
 import re
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 from jinja2 import Environment, StrictUndefined
 
-from . import discovery, upserts
+from . import checkpoints, discovery, upserts
+from .cache_keys import ACROSS_RUNS
 from .errors import InputError
 from .flows import NAME
-from .settings import PACKAGE, ROOT
+from .retries import RETRIES
+from .settings import PACKAGE, PREFIX, ROOT
+
+Source = Literal["files", "api"]
+"""A folder of CSV files, or an HTTP API with pages."""
 
 PREFECT_YAML = ROOT / "prefect.yaml"
 LONGEST = 30
 """Characters of a name: lines of code with it keep their length."""
 
 
-def write_flow(name: str) -> list[str]:
-    """Write a flow `load-<name>` over a folder of CSV files.
+def write_flow(name: str, source: Source = "files") -> list[str]:
+    """Write a flow `load-<name>`.
 
     Args:
         name: what it loads, such as `orders`: lower-case letters and digits, dashes between.
+        source: what it loads from.
 
     Returns:
         What was written, and what to do next, a line each.
@@ -30,13 +40,24 @@ def write_flow(name: str) -> list[str]:
         InputError: the name cannot be used, or something of that name is there; nothing was written.
     """
     module = name.replace("-", "_")
-    targets = _targets(module, name)
+    targets = _targets(module, name, source)
     if reason := _unusable(name, module, targets):
         raise InputError(f"no flow was written: {reason}")
     # As the tables were: the new one has to come by its migration, also to databases elsewhere.
     upserts.prepare(upgrade=True)
     templates = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701 - code
-    values = {"name": name, "module": module, "package": PACKAGE, "database": upserts.WRITES}
+    values = {
+        "name": name,
+        "module": module,
+        "camel": "".join(map(str.capitalize, name.split("-"))),
+        "package": PACKAGE,
+        "prefix": PREFIX,
+        "database": upserts.WRITES,
+        "retries": bool(RETRIES),
+        "cached": ACROSS_RUNS,
+        "remembers": checkpoints.REMEMBERS,
+        "goes_on": checkpoints.REMEMBERS and ACROSS_RUNS,
+    }
     for skeleton, target in targets.items():
         text = files(__package__).joinpath("skeletons", skeleton).read_text(encoding="utf-8")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -47,22 +68,30 @@ def write_flow(name: str) -> list[str]:
     said.append(f"wrote an entry in {PREFECT_YAML.name}")
     discovery.flows()
     said += upserts.add_tables([module])
-    yours = "source.py, tables.py and the sample" if upserts.WRITES else "source.py, flow.py and the sample"
-    return [*said, f"next: make run FLOW=load-{name}; then edit {yours}"]
+    edited = ["source.py", "tables.py" if upserts.WRITES else "flow.py"]
+    yours = {
+        "files": f"{', '.join(edited)} and the sample",
+        "api": f"{' and '.join(edited)}, and set {PREFIX}{module.upper()}_API_URL",
+    }
+    return [*said, f"next: make run FLOW=load-{name}; then edit {yours[source]}"]
 
 
-def _targets(module: str, name: str) -> dict[str, Path]:
+def _targets(module: str, name: str, source: Source) -> dict[str, Path]:
     """Return the file that each skeleton becomes."""
     flow = ROOT / "src" / PACKAGE / "flows" / module
     tables = {"tables.py.jinja": flow / "tables.py"} if upserts.WRITES else {}
+    days = ("2026-01-01.csv", "2026-01-02.csv")
+    samples = {
+        "files": {f"files/{day}": ROOT / "data" / name / day for day in days},
+        "api": {"api/sample_api.py.jinja": flow / "sample_api.py"},
+    }
     return {
         "__init__.py.jinja": flow / "__init__.py",
-        "flow.py.jinja": flow / "flow.py",
-        "source.py.jinja": flow / "source.py",
+        f"{source}/flow.py.jinja": flow / "flow.py",
+        f"{source}/source.py.jinja": flow / "source.py",
         **tables,
-        "test.py.jinja": ROOT / "tests" / "flows" / f"test_{module}.py",
-        "2026-01-01.csv": ROOT / "data" / name / "2026-01-01.csv",
-        "2026-01-02.csv": ROOT / "data" / name / "2026-01-02.csv",
+        f"{source}/test.py.jinja": ROOT / "tests" / "flows" / f"test_{module}.py",
+        **samples[source],
     }
 
 

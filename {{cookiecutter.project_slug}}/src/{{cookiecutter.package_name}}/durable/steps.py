@@ -6,7 +6,7 @@ least once, which an upsert makes harmless.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -45,6 +45,9 @@ class Step:
     """Which filling of the database: a result that was stored for one that is gone does not count for this one."""
     label: str = field(compare=False)
     """Of the chunk, for people."""
+    finish: Callable[[Connection], None] | None = field(default=None, repr=False, compare=False)
+    """What the step does at the end of its transaction, unless records of the chunk were rejected."""
+    _rejected: int = field(default=0, init=False, repr=False, compare=False)
     _open: AbstractContextManager[Connection | None] | None = field(default=None, init=False, repr=False, compare=False)
     _effects: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False, compare=False)
 
@@ -60,6 +63,8 @@ class Step:
             yield connection
             if connection is not None:
                 outbox.write(connection, self._effects)
+                if self.finish and not self._rejected:
+                    self.finish(connection)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -112,6 +117,7 @@ class Step:
             bad: all of the chunk; an empty list is fine.
         """
         rejects.set_aside(self.job, self.key, self.label, bad)
+        self._rejected = len(bad)
 
 
 def full_name(flow: str, job: str) -> str:

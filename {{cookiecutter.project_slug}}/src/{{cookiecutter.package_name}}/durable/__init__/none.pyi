@@ -1,8 +1,11 @@
+from .backfills import Backfill, Window
 from .chunks import Chunk, Counts, RunReport, run_chunks
+from .cursors import Cursor
 from .effects import idempotency_key, post
 from .errors import InputError
 from .fields import DIGITS, PlainDate, PlainDecimal, PlainInt, Timestamp
 from .flows import durable_flow
+from .limits import RateLimit
 from .records import CsvRecord, csv_header, csv_records, csv_text
 from .rejects import Reject
 from .settings import ROOT, ProjectSettings
@@ -12,18 +15,22 @@ from .tasks import durable_task
 __all__ = [
     "DIGITS",
     "ROOT",
+    "Backfill",
     "Chunk",
     "Counts",
     "CsvRecord",
+    "Cursor",
     "InputError",
     "PlainDate",
     "PlainDecimal",
     "PlainInt",
     "ProjectSettings",
+    "RateLimit",
     "Reject",
     "RunReport",
     "Step",
     "Timestamp",
+    "Window",
     "csv_header",
     "csv_records",
     "csv_text",

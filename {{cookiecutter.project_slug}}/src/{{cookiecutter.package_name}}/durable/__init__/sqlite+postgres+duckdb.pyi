@@ -1,10 +1,13 @@
+from .backfills import Backfill, Window
 from .bounds import bounded
 from .chunks import Chunk, Counts, RunReport, run_chunks
+from .cursors import Cursor
 from .delivery import delivery_headers
 from .effects import idempotency_key, post
 from .errors import InputError
 from .fields import DIGITS, PlainDate, PlainDecimal, PlainInt, Timestamp
 from .flows import durable_flow
+from .limits import RateLimit
 from .records import CsvRecord, csv_header, csv_records, csv_text
 from .rejects import Reject
 from .settings import ROOT, ProjectSettings
@@ -16,22 +19,26 @@ from .upserts import Connection, ExactNumeric, UpsertReport, database, upsert
 __all__ = [
     "DIGITS",
     "ROOT",
+    "Backfill",
     "Chunk",
     "Connection",
     "Counts",
     "CsvRecord",
+    "Cursor",
     "ExactNumeric",
     "InputError",
     "PlainDate",
     "PlainDecimal",
     "PlainInt",
     "ProjectSettings",
+    "RateLimit",
     "Reject",
     "RunReport",
     "Step",
     "Timestamp",
     "UpsertReport",
     "UtcDateTime",
+    "Window",
     "bounded",
     "csv_header",
     "csv_records",

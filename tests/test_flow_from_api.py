@@ -1,0 +1,48 @@
+"""Flows that `make flow FROM=api` writes: clean as they come, with each text that the skeletons have."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from test_own_flow import Walk
+from tree import PROJECT
+from variants import TEMPLATE, Answers, each
+
+LONGEST = "a-name-of-thirty-letters-in-al"
+LINES = 60
+"""Of a flow's module."""
+
+
+def texts() -> list[Answers]:
+    """Return variants whose answers choose the texts of the skeletons, in all combinations."""
+    answers = {
+        "upsert": ["sqlite", "none"],
+        "retry_policy": ["exponential", "none"],
+        "cache_key": ["inputs", "none"],
+        "checkpoint": ["file", "none"],
+    }
+    found = (dict(zip(answers, some, strict=True)) for some in itertools.product(*answers.values()))
+    return [{"example": "none", **variant} for variant in found if TEMPLATE.valid(variant)]
+
+
+@pytest.mark.parametrize("variant", each(texts()))
+def test_flow_from_an_api_is_clean_as_it_comes(
+    baked: Callable[[Answers], Path], copy: Callable[[Path], Path], environment: dict[str, str], variant: Answers
+) -> None:
+    project = copy(baked(variant))
+    walk = Walk(project, variant, environment)
+    said = walk.make("flow", f"NAME={LONGEST}", "FROM=api")
+    assert f"make run FLOW=load-{LONGEST}" in said
+    assert f"_{LONGEST.upper().replace('-', '_')}_API_URL" in said, "how to set the address of one's own API"
+    flow = project / "src" / walk.package / "flows" / LONGEST.replace("-", "_") / "flow.py"
+    assert len(flow.read_text(encoding="utf-8").splitlines()) <= LINES
+    assert "Choose from" in walk.make("flow", "NAME=more", "FROM=mail", code=2)
+    walk.run("ruff", "check")
+    walk.run("ruff", "format", "--check")
+    walk.run("python", "-m", f"{walk.package}.durable.prefect_yaml")
+
+
+def test_each_skeleton_is_of_a_kind_of_source() -> None:
+    (folder,) = PROJECT.rglob("durable/skeletons")
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {"api", "files"}

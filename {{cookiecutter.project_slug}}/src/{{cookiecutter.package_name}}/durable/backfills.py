@@ -1,0 +1,119 @@
+"""Backfills: a source loaded again for a while in the past, window by window. The high-water mark stays where it is."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from prefect.runtime import flow_run
+from pydantic import BaseModel, BeforeValidator, field_validator, model_validator
+
+from .errors import InputError
+
+UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes"}
+DAY = timedelta(days=1)
+LIMIT = 10_000
+"""Windows of a backfill: each is a task."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a backfill as a chunk: all that changed from one moment on, and before another one."""
+
+    since: datetime
+    """In UTC; inclusive."""
+    until: datetime
+    """In UTC; exclusive."""
+    label: str = field(compare=False)
+    """When it begins, in the time zone of the backfill."""
+
+    @property
+    def key(self) -> str:
+        """Both ends. It does not hold the content: what is done is done again after `make reset` only."""
+        return f"{self.since.isoformat()}/{self.until.isoformat()}"
+
+    @property
+    def path(self) -> str:
+        """Where its rejected records are from."""
+        return self.key
+
+    @property
+    def load(self) -> str:
+        """The name of the flow run: when it is resumed, pages that it has fetched are not fetched again."""
+        return flow_run.id or self.key
+
+
+def _duration(value: Any) -> Any:
+    match = re.fullmatch(r"([1-9][0-9]*)([wdhm])", value) if isinstance(value, str) else None
+    return timedelta(**{UNITS[match[2]]: int(match[1])}) if match else value
+
+
+class Backfill(BaseModel):
+    """What to load again.
+
+    Example:
+        @durable_flow(name="load-orders")
+        def load_orders(backfill: Backfill | None = None) -> RunReport:
+            if backfill:
+                return run_chunks(load_page, backfill.windows(), job="orders-backfill")
+            ...
+    """
+
+    since: datetime
+    """A date, or a date and a time on the clocks of the zone: 2026-01-31 or 2026-01-31T10:00."""
+    until: datetime
+    """Likewise; exclusive."""
+    window: Annotated[timedelta, BeforeValidator(_duration)] = DAY
+    """How much to load at a time: 1w, 1d, 6h or 30m."""
+    zone: str = "UTC"
+    """The time zone of both, such as Europe/Berlin. There, a day has 23 or 25 hours when summer time changes."""
+
+    @field_validator("since", "until")
+    @classmethod
+    def _on_the_clock(cls, value: datetime) -> datetime:
+        if value.tzinfo is not None:
+            raise ValueError("give it without an offset, and the time zone as the zone")
+        return value
+
+    @field_validator("zone")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, OSError, ValueError):
+            raise ValueError(f"{value!r} is no time zone; one is Europe/Berlin") from None
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Backfill":
+        if self.since >= self.until:
+            raise ValueError("since must be before until")
+        if self.window < timedelta(minutes=1) or (self.until - self.since) / self.window > LIMIT:
+            raise ValueError(f"these are more than {LIMIT} windows; use longer ones, or several backfills")
+        return self
+
+    def windows(self) -> Iterator[Window]:
+        """Yield its windows, oldest first: each begins where the one before ends.
+
+        Windows of whole days begin at the same time of the clock, whether or not summer time changes.
+
+        Raises:
+            InputError: it ends in the future: what comes there would count as done.
+        """
+        end = self._utc(self.until)
+        if end > datetime.now(UTC):
+            raise InputError(f"the backfill ends in the future, at {end.isoformat()}; let it end before now")
+        start = self._utc(self.since)
+        number = 0
+        while start < end:
+            number += 1
+            by_the_clock = self.window % DAY == timedelta(0)
+            following = self._utc(self.since + number * self.window) if by_the_clock else start + self.window
+            label = f"{start.astimezone(ZoneInfo(self.zone)):%Y-%m-%d %H:%M}".removesuffix(" 00:00")
+            yield Window(start, min(following, end), label)
+            start = following
+
+    def _utc(self, value: datetime) -> datetime:
+        return value.replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC)

@@ -1,0 +1,101 @@
+"""The high-water marks of sources: a small file each. One moves after the rows that it stands for."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+from filelock import FileLock
+
+from .names import Mark, checked, next_load
+from .parts import part
+from .settings import settings
+from .upserts import Connection
+
+__all__ = ["WITH_ROWS", "change", "forget", "read", "status"]
+
+WITH_ROWS = False
+"""Whether a mark moves in the transaction of the rows that it stands for."""
+
+
+def read(source: str) -> Mark:
+    """Return the mark of a source; it gets one without a value where it has none."""
+    path = _path(checked(source, "source"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(path):
+        if (found := _read(path)) is None:
+            found = next_load(None)
+            _write(path, source, found)
+    return found
+
+
+def change(source: str, decide: Callable[[Mark], Mark | None], connection: Connection | None = None) -> None:
+    """Change the mark of a source, unless it has none.
+
+    Args:
+        source: its full name.
+        decide: takes the mark as it is and returns the new one, or None to leave it.
+        connection: not used: a file is no part of a transaction.
+    """
+    path = _path(source)
+    if path.exists():
+        with _lock(path):
+            if (before := _read(path)) and (after := decide(before)):
+                _write(path, source, after)
+
+
+def forget(source: str) -> bool:
+    """Remove the mark of a source. Return whether it had one."""
+    path = _path(source)
+    if not path.exists():
+        return False
+    with _lock(path):
+        path.unlink(missing_ok=True)
+        _sync(path.parent)
+    return True
+
+
+def status() -> list[tuple[str, str]]:
+    """Return the sources that have been loaded, by name, and the value of each one's mark."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in _folder().glob("*.json")]
+    return sorted((mark["source"], mark["value"]) for mark in found if mark["value"])
+
+
+def _folder() -> Path:
+    return settings.home / "high-water"
+
+
+def _path(source: str) -> Path:
+    return _folder() / f"{part(source)}.json"
+
+
+def _lock(path: Path) -> FileLock:
+    return FileLock(path.with_suffix(".lock"))
+
+
+def _read(path: Path) -> Mark | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return Mark(content["value"], content["load"], content["began"])
+
+
+def _write(path: Path, source: str, mark: Mark) -> None:
+    """Write a mark whole or not at all, and have it on the disk."""
+    new = path.with_name(f"{path.name}.{uuid4().hex}.part")
+    with new.open("x", encoding="utf-8") as file:
+        json.dump({"source": source, **mark._asdict()}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

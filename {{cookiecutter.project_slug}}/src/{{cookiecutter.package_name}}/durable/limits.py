@@ -1,0 +1,71 @@
+"""Rate limits of services, kept by the Prefect server: all runs on one server share them."""
+
+import math
+import threading
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from prefect import get_client
+from prefect.concurrency.sync import rate_limit
+from prefect.exceptions import ObjectNotFound
+
+from .settings import PROJECT
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """So many calls of a service in a second: one of Prefect's global concurrency limits, whose slots decay.
+
+    `make setup`, with PREFECT_API_URL, and `make deploy` create it on that server, and the first call where it is not
+    there. Runs with temporary servers share it on one machine, where these have one database. Change it in the UI for
+    the moment; `make deploy` puts it back.
+
+    Example:
+        LIMIT = RateLimit("orders-api", per_second=5)
+        LIMIT.wait()
+    """
+
+    name: str
+    """Of the service. On the server, the project's name stands before it."""
+    per_second: float
+    """Calls in a second; 0.1 is one in ten."""
+    _known: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    every: ClassVar[dict[str, "RateLimit"]] = {}
+    """All of the project, once its flows are imported."""
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __post_init__(self) -> None:
+        if self.per_second <= 0:
+            raise ValueError(f"the rate limit {self.name} allows {self.per_second} calls a second; allow some")
+        RateLimit.every[self.name] = self
+
+    @property
+    def full_name(self) -> str:
+        """Its name on the server."""
+        return f"{PROJECT}-{self.name}"
+
+    def wait(self) -> None:
+        """Wait until the next call is allowed. Call it in a task, before each request."""
+        with self._lock:
+            if not self._known:
+                self._known.append(self._create())
+        rate_limit(self.full_name)
+
+    def prepare(self) -> str:
+        """Create it on the server, or put it back to this rate. Return a line that says so."""
+        with get_client(sync_client=True) as client:
+            client.upsert_global_concurrency_limit_by_name(self.full_name, self._slots(), self.per_second)
+        return f"{self.full_name}: {self.per_second:g} calls a second"
+
+    def _create(self) -> str:
+        # What is there may have been changed by a person.
+        with get_client(sync_client=True) as client:
+            try:
+                client.read_global_concurrency_limit_by_name(self.full_name)
+            except ObjectNotFound:
+                client.upsert_global_concurrency_limit_by_name(self.full_name, self._slots(), self.per_second)
+        return self.full_name
+
+    def _slots(self) -> int:
+        return math.ceil(self.per_second)

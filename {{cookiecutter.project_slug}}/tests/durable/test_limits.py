@@ -1,0 +1,66 @@
+"""Rate limits: the Prefect server keeps them, and calls wait for their turn."""
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from prefect import get_client
+from prefect.exceptions import ObjectNotFound
+
+from {{ cookiecutter.package_name }}.durable import RateLimit
+from {{ cookiecutter.package_name }}.durable.settings import PROJECT
+
+pytestmark = pytest.mark.usefixtures("api")
+
+
+@pytest.fixture
+def limit() -> Iterator[RateLimit]:
+    made = RateLimit("some-api", per_second=4)
+    yield made
+    del RateLimit.every["some-api"]
+    with get_client(sync_client=True) as client, suppress(ObjectNotFound):
+        client.delete_global_concurrency_limit_by_name(made.full_name)
+
+
+def rate(limit: RateLimit) -> tuple[int, float]:
+    """The slots of a limit on the server, and how many of them are free again in a second."""
+    with get_client(sync_client=True) as client:
+        found = client.read_global_concurrency_limit_by_name(limit.full_name)
+        return found.limit, found.slot_decay_per_second
+
+
+def test_first_call_creates_the_limit(limit: RateLimit) -> None:
+    assert limit.full_name == f"{PROJECT}-some-api"
+    limit.wait()
+    assert rate(limit) == (4, 4)
+
+
+def test_calls_wait_for_their_turn(limit: RateLimit) -> None:
+    limit.wait()
+    began = time.monotonic()
+    for _ in range(8):
+        limit.wait()
+    assert time.monotonic() - began >= 1
+
+
+def test_what_a_person_has_set_counts_until_it_is_put_back(limit: RateLimit) -> None:
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(limit.full_name, 100, 50)
+    limit.wait()
+    assert rate(limit) == (100, 50)
+    assert limit.prepare() == f"{PROJECT}-some-api: 4 calls a second"
+    assert rate(limit) == (4, 4)
+
+
+def test_server_is_prepared_for_all_limits(limit: RateLimit, capsys: pytest.CaptureFixture[str]) -> None:
+    from {{ cookiecutter.package_name }}.durable.cli import prepare_server
+
+    assert prepare_server() == 0
+    assert f"{limit.full_name}: 4 calls a second\n" in capsys.readouterr().out
+    assert rate(limit) == (4, 4)
+
+
+def test_limit_without_calls_is_refused() -> None:
+    with pytest.raises(ValueError, match="allow some"):
+        RateLimit("none-api", per_second=0)
