@@ -209,7 +209,7 @@ def test_no_jinja_is_left(baked: Baked, variant: Answers) -> None:
         elif name in {"prefect.yaml", "work-pool.json"}:
             kept = re.sub(r"\{\{.*?\}\}", "", text)
         elif "/durable/skeletons/" in name and name.endswith(".jinja"):
-            kept = re.sub(r"\{\{ (name|module|package) \}\}|\{%-? (if database|else|endif) -?%\}", "", text)
+            kept = re.sub(r"\{\{ \w+( \| upper)? \}\}|\{%-? (if \w+|else|endif) -?%\}", "", text)
         left = re.findall(r"\{\{.*|\{%.*|cookiecutter\.(?!json\b)\w.*", kept)
         assert left == [], name
 
