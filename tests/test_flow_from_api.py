@@ -40,7 +40,7 @@ def test_flow_from_an_api_is_clean_as_it_comes(
     assert "Choose from" in walk.make("flow", "NAME=more", "FROM=mail", code=2)
     walk.run("ruff", "check")
     walk.run("ruff", "format", "--check")
-    walk.run("python", "-m", f"{walk.package}.durable.prefect_yaml")
+    walk.run("python", "-m", walk.package, "check-prefect-yaml")
 
 
 def test_each_skeleton_is_of_a_kind_of_source() -> None:

@@ -45,8 +45,6 @@ def backfill(flow: str, *, since: str, until: str, window: str = "1d", zone: str
         zone: The time zone of both, such as Europe/Berlin.
         verbose: Show Prefect's own log.
     """
-    from pydantic import ValidationError
-
     from . import discovery
     from .backfills import Backfill
 
