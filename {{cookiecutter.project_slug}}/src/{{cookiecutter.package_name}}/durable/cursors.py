@@ -77,7 +77,8 @@ class Cursor:
     def highest(self, chunks: Iterable[Any]) -> Value | None:
         """Return up to where the source is loaded when these chunks are done; None where they have no records.
 
-        A timestamp after the load began is a clock that is ahead: the mark stays behind it.
+        It is not after the load began: a timestamp in the future hides nothing then, and what arrives late while a load
+        that was killed waits to go on is read again.
 
         Args:
             chunks: all of the load, each with its `highest`.
