@@ -14,6 +14,8 @@ from typing import Any
 from {{ cookiecutter.package_name }}.durable import Cursor, Reject, discovery, durable_task
 from {{ cookiecutter.package_name }}.durable.settings import settings
 
+from . import FLOWS
+
 FLOW = "load-feed"
 SIZE = 3
 """Records of a page."""
@@ -26,8 +28,7 @@ FAILING = -2
 at: Callable[[str], None] = lambda point: None  # noqa: E731
 """What is called at each point of a run where it can be killed."""
 
-if "tests.support.feed" not in discovery.PACKAGES:
-    discovery.PACKAGES.append("tests.support.feed")
+discovery.PACKAGES += [flow for flow in FLOWS if flow not in discovery.PACKAGES]
 
 
 def minute(number: float) -> datetime:

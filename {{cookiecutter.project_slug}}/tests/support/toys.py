@@ -11,10 +11,11 @@ from pathlib import Path
 
 from {{ cookiecutter.package_name }}.durable import InputError, Reject, discovery
 
+from . import FLOWS
+
 FLOW = "load-toys"
 
-if "tests.support.toy" not in discovery.PACKAGES:
-    discovery.PACKAGES.append("tests.support.toy")
+discovery.PACKAGES += [flow for flow in FLOWS if flow not in discovery.PACKAGES]
 
 
 @dataclass(frozen=True)
