@@ -4,5 +4,6 @@
 class UnavailableError(Exception):
     """A server that the tests need cannot be had here. The message says what is missing."""
 
+
 FLOWS = ("tests.support.toy", "tests.support.feed")
 """The flows of the tests. Whoever runs one knows them all: a database is created with the tables of all flows."""
