@@ -1,4 +1,4 @@
-"""The example of `docs/incremental.md` does what the page says."""
+"""The example of `docs/incremental.md` and `docs/backfill.md` does what the pages say."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 from test_own_flow import Walk
 from variants import ROOT, Answers
 
-PAGE = (ROOT / "docs" / "incremental.md").read_text(encoding="utf-8")
+PAGES = "\n".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("incremental.md", "backfill.md"))
 
 
 @pytest.mark.slow
@@ -18,7 +18,11 @@ def test_example_of_a_cursor_and_a_backfill_runs_as_shown(
     variant = {"example": "none"}
     project = copy(baked(variant))
     walk = Walk(project, variant, environment)
-    ((code, session),) = re.findall(r"^```python\n(.*?)^```\n\n```console\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    code, end = re.findall(r"^```python\n(.*?)^```", PAGES, re.DOTALL | re.MULTILINE)
+    assert end.removesuffix("    ...\n") in code
     (project / "src" / walk.package / "flows" / "tickets.py").write_text(code, encoding="utf-8")
-    for command, shown in re.findall(r"^\$ make (.*)\n((?:[^$].*\n)*)", session, re.MULTILINE):
+    sessions = re.findall(r"^```console\n(.*?)^```", PAGES, re.DOTALL | re.MULTILINE)
+    commands = [found for session in sessions for found in re.findall(r"^\$ make (.*)\n((?:[^$].*\n)*)", session, re.M)]
+    assert len(commands) == 6
+    for command, shown in commands:
         assert walk.make(*command.split()) == shown

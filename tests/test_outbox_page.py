@@ -1,6 +1,7 @@
 """The example of `docs/outbox.md` does what the page says of it."""
 
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,11 @@ from variants import ROOT, Answers
 PAGE = (ROOT / "docs" / "outbox.md").read_text(encoding="utf-8")
 FLOW, RECEIVER = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 RECEIVED, SAID, STATUS = re.findall(r"^```text\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_example_sends_each_order_once_and_says_which_was_refused(
@@ -39,7 +45,9 @@ def test_example_sends_each_order_once_and_says_which_was_refused(
 
     with printed.open("w") as output, subprocess.Popen([sys.executable, script], stdout=output, stderr=output) as shop:
         try:
-            time.sleep(0.5)
+            while not listens(port):
+                assert shop.poll() is None, printed.read_text()
+                time.sleep(0.05)
             first = do("run", "load-shop")
             again = do("run", "load-shop")
             status = do("status")
