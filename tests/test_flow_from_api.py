@@ -1,6 +1,7 @@
 """Flows that `make flow FROM=api` writes: clean as they come, with each text that the skeletons have."""
 
 import itertools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,10 +38,11 @@ def test_flow_from_an_api_is_clean_as_it_comes(
     assert f"_{LONGEST.upper().replace('-', '_')}_API_URL" in said, "how to set the address of one's own API"
     flow = project / "src" / walk.package / "flows" / LONGEST.replace("-", "_") / "flow.py"
     assert len(flow.read_text(encoding="utf-8").splitlines()) <= LINES
-    assert "Choose from" in walk.make("flow", "NAME=more", "FROM=mail", code=2)
-    walk.run("ruff", "check")
-    walk.run("ruff", "format", "--check")
-    walk.run("python", "-m", walk.package, "check-prefect-yaml")
+    walk.run(sys.executable, "-m", "ruff", "check")
+    walk.run(sys.executable, "-m", "ruff", "format", "--check")
+    if variant == texts()[0]:
+        assert "Choose from" in walk.make("flow", "NAME=more", "FROM=mail", code=2)
+        walk.run(sys.executable, "-m", walk.package, "check-prefect-yaml")
 
 
 def test_each_skeleton_is_of_a_kind_of_source() -> None:

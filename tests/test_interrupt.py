@@ -29,7 +29,7 @@ def test_ctrl_c_ends_the_run_soon(baked: Callable[[Answers], Path], tmp_path: Pa
         "PREFECT_HOME": str(tmp_path / "prefect"),
         "PYTHONPATH": str(project / "src"),
     }
-    command = [sys.executable, "-m", "durable_flights", "run", str(source)]
+    command = [sys.executable, "-m", "durable_flights", "run", "load-flights", str(source)]
     with (tmp_path / "log").open("w") as log:
         # A group of its own, as a terminal gives it: Ctrl-C reaches all processes of the group.
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, process_group=0)

@@ -128,7 +128,7 @@ FAULTS = [
     Fault(
         "rows: NULL in a key",
         "upserts/shared/rows.py",
-        'raise refuse("a row has no value in its key")',
+        'raise ValueError("has no value, and is part of the key")',
         "pass",
         "test_rows.py",
     ),

@@ -171,7 +171,7 @@ def resumed_run(place: Place, url: str, folder: Path) -> Resumed:
     log = folder / "killed.log"
     with log.open("wb") as output:
         killed = subprocess.Popen(
-            [sys.executable, script, "run", source, "--chunk-days", "2"],
+            [sys.executable, script, "run", "load-flights", source, "--chunk-days", "2"],
             env=place.environment,
             stdout=output,
             stderr=output,

@@ -1,5 +1,6 @@
 """The command line: what it says, its exit codes, and what it leaves behind."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -141,6 +142,39 @@ def test_of_several_flows_one_has_to_be_named(
     monkeypatch.setattr(discovery, "PACKAGES", [toys.__name__, toy.__name__])
     assert call(monkeypatch, "run") == 2, "nothing is run, which is no success"
     assert capsys.readouterr().err.endswith(f"FLOW=load-others`: load-others, {FLOW}\n")
+
+
+def test_flow_that_is_not_there_is_not_taken_for_a_parameter(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(discovery, "PACKAGES", [toy.__name__])
+    assert call(monkeypatch, "run", "load-toy") == 2
+    said = f"there is no flow 'load-toy'; there are: {FLOW}. Give parameters after its name\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def (", "2: SyntaxError: "),
+        ("import nowhere", "2: ModuleNotFoundError: No module named 'nowhere'"),
+        ("1 / 0", "2: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_flow_that_cannot_be_imported_is_one_line_with_its_place(
+    text: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = ROOT / "src" / f"broken_{os.getpid()}_{text.split()[0]}.py"
+    module.write_text(f'"""A flow."""\n{text}\n')
+    try:
+        importlib.invalidate_caches()
+        monkeypatch.setattr(discovery, "PACKAGES", [module.stem])
+        assert call(monkeypatch, "status") == 2
+    finally:
+        module.unlink()
+    err = capsys.readouterr().err
+    assert err.startswith(f"src/{module.name}:{said}")
+    assert err.count("\n") == 1
 
 
 def test_project_without_a_flow_says_how_to_write_one(

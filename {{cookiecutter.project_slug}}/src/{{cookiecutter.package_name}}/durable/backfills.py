@@ -46,8 +46,20 @@ class Window:
 
 
 def _duration(value: Any) -> Any:
-    match = re.fullmatch(r"([1-9][0-9]*)([wdhm])", value) if isinstance(value, str) else None
-    return timedelta(**{UNITS[match[2]]: int(match[1])}) if match else value
+    # A flow run keeps it in the form of ISO 8601.
+    if not isinstance(value, str) or value.startswith("P"):
+        return value
+    match = re.fullmatch(r"([1-9][0-9]*)([wdhm])", value)
+    if not match:
+        raise ValueError(f"{value!r} is no length of a window; give one such as 1w, 1d, 6h or 30m")
+    return timedelta(**{UNITS[match[2]]: int(match[1])})
+
+
+def _clock(value: Any) -> Any:
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError(f"{value!r} is no date; give one such as 2026-01-31 or 2026-01-31T10:00") from None
 
 
 class Backfill(BaseModel):
@@ -61,9 +73,9 @@ class Backfill(BaseModel):
             ...
     """
 
-    since: datetime
+    since: Annotated[datetime, BeforeValidator(_clock)]
     """A date, or a date and a time on the clocks of the zone: 2026-01-31 or 2026-01-31T10:00."""
-    until: datetime
+    until: Annotated[datetime, BeforeValidator(_clock)]
     """Likewise; exclusive."""
     window: Annotated[timedelta, BeforeValidator(_duration)] = DAY
     """How much to load at a time: 1w, 1d, 6h or 30m."""

@@ -167,9 +167,11 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
     _leave_artifacts(by_key, reports, failures, run_report)
     try:
         _raise_for(run_report, failures, lost, *rejects.counted(name, by_key))
-    except RunFailedError:
+    except RunFailedError as error:
         if cursor:
             cursor.restart()
+        if undelivered := outbox.undelivered(name, reason):
+            raise type(error)(f"{error}\n{undelivered}") from None
         raise
     if cursor:
         cursor.close(highest)
@@ -265,7 +267,7 @@ def _raise_for(report: RunReport, failures: Mapping[str, str], lost: int, read: 
     if failures:
         raise ChunksFailedError(
             f"{len(failures)} of {report['chunks']} chunks failed, the first with: {next(iter(failures.values()))}."
-            f" The others are done; {again}"
+            f" {'The others are done; ' if len(failures) < report['chunks'] else 'If that may pass, '}{again}"
         )
     if (elsewhere := report["totals"].get("rejected", 0) - report["rejected"]) > 0:
         raise RejectsElsewhereError(

@@ -52,7 +52,7 @@ def backfill(flow: str, *, since: str, until: str, window: str = "1d", zone: str
     if flow not in known:
         raise InputError(f"there is no flow {flow!r}; there are: {', '.join(known)}")
     if "backfill" not in inspect.signature(known[flow].fn).parameters:
-        raise InputError(f"{flow} takes no backfill; see Backfill in README.md, or write one: make flow FROM=api")
+        raise InputError(f"{flow} takes no backfill; give it the parameter `backfill: Backfill | None = None`")
     try:
         wanted = Backfill.model_validate({"since": since, "until": until, "window": window, "zone": zone})
     except ValidationError as error:
@@ -246,8 +246,12 @@ def flow(name: str, *, source: Annotated[Literal["files", "api"], Parameter(name
     return 0
 
 
-def _run_app() -> App:
-    """Return `run` with a command for each flow of the project; where there is one alone, it is that command too."""
+def _run_app(first: str) -> App:
+    """Return `run` with a command for each flow of the project; where there is one alone, it is that command too.
+
+    Args:
+        first: what follows `run`: the name of a flow, or an option.
+    """
     from . import discovery
 
     found = App(name=f"{PACKAGE} run", version_flags=(), help=RUN.help, suppress_keyboard_interrupt=False)
@@ -256,6 +260,10 @@ def _run_app() -> App:
         found.command(_command(each), name=name)
     if not known:
         raise InputError("there is no flow yet; write the first one with: make flow NAME=orders")
+
+    # Else the only flow would take a misspelt name for its first parameter.
+    if first and not first.startswith("-") and first not in known:
+        raise InputError(f"there is no flow {first!r}; there are: {', '.join(known)}. Give parameters after its name")
 
     def which() -> int:
         raise InputError(f"say which flow to run, as in `make run FLOW={next(iter(known))}`: {', '.join(known)}")
@@ -413,7 +421,7 @@ def main() -> None:
         if "--verbose" not in sys.argv:
             _be_quiet()
         if sys.argv[1:2] == ["run"]:
-            _run_app()(sys.argv[2:], exit_on_error=False, print_error=False)
+            _run_app(*sys.argv[2:3] or [""])(sys.argv[2:], exit_on_error=False, print_error=False)
         else:
             app(sys.argv[1:], exit_on_error=False, print_error=False)
     except KeyboardInterrupt:
@@ -450,7 +458,7 @@ def _fail(error: Exception) -> int:
         return _complain(error)
     if isinstance(error, upserts.ERRORS):
         # An ArgumentError of SQLAlchemy's is about a setting; other errors are the database's.
-        if type(error).__name__ in ("ArgumentError", "MissingTablesError"):
+        if type(error).__name__ in ("ArgumentError", "MissingMigrationError", "MissingTablesError"):
             return _complain(error)
         print(f"the database fails: {one_line(getattr(error, 'orig', error))}", file=sys.stderr)
         return 1

@@ -2,12 +2,15 @@
 
 import importlib
 import pkgutil
+import traceback
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from prefect import Flow
 
 from .errors import SettingsError
-from .settings import PACKAGE, check_names
+from .settings import PACKAGE, ROOT, check_names
 
 PACKAGES = [f"{PACKAGE}.flows"]
 """Packages and modules in which flows are looked for; the tests add one of their own."""
@@ -19,8 +22,8 @@ def flows() -> dict[str, Flow[Any, Any]]:
     With them all tables of the project stand on `metadata`, and all of its settings are known.
 
     Raises:
-        SettingsError: two flows have one name, or a variable of the environment or of `.env` looks like a misspelt
-            setting.
+        SettingsError: a module cannot be imported, two flows have one name, or a variable of the environment or of
+            `.env` looks like a misspelt setting.
     """
     found: dict[str, Flow[Any, Any]] = {}
     for name in PACKAGES:
@@ -35,7 +38,26 @@ def flows() -> dict[str, Flow[Any, Any]]:
     return dict(sorted(found.items()))
 
 
-def _modules(name: str) -> list[Any]:
-    package = importlib.import_module(name)
-    names = [info.name for info in pkgutil.walk_packages(getattr(package, "__path__", []), f"{name}.")]
-    return [package, *map(importlib.import_module, names)]
+def _modules(name: str) -> list[ModuleType]:
+    package = _imported(name)
+    paths = getattr(package, "__path__", [])
+    names = [info.name for info in pkgutil.walk_packages(paths, f"{name}.", onerror=_imported)]
+    return [package, *map(_imported, names)]
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except SettingsError:
+        raise
+    except Exception as error:
+        raise SettingsError(f"{_place(error)}: {type(error).__name__}: {error}") from error
+
+
+def _place(error: Exception) -> str:
+    """Return the file and line that an import fails at: the last one within the project."""
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        frames.append((error.filename or "", error.lineno))
+    inside = [(Path(file), line) for file, line in frames if ROOT in Path(file).parents and ".venv" not in file]
+    return f"{inside[-1][0].relative_to(ROOT)}:{inside[-1][1]}" if inside else "flows"

@@ -36,7 +36,9 @@ def idempotency_key(job: str, item: str, payload: JSON) -> str:
         text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
         same = json.loads(text) == payload
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"the payload of {item!r} is not plain JSON: {error}") from error
+        raise ValueError(
+            f"the payload of {item!r} is not plain JSON: {error}; use str() of a decimal and isoformat() of a timestamp"
+        ) from error
     if not same:
         raise ValueError(
             f"the payload of {item!r} does not come back from JSON as it was; pass lists for tuples, and dicts whose"

@@ -101,7 +101,8 @@ class Step:
                     return None
                 upsert(connection, orders, rows)
                 for row in rows:
-                    step.send("https://crm.example.com/orders", row["id"], row, ordering_key=row["customer"])
+                    payload = {"id": row["id"], "total": str(row["total"])}
+                    step.send("https://crm.example.com/orders", f"order {row['id']}", payload)
         """
         effect = outbox.effect(self.job, url, item, payload, ordering_key)
         if self._open is None:

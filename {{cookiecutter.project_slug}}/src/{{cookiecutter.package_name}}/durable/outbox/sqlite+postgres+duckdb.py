@@ -57,6 +57,7 @@ BATCH = 100
 """Effects whose acknowledgements are written together: as many may be sent again after a crash."""
 FAILURES = 1000
 """After so many failed requests an attempt ends."""
+BEHIND = "they wait behind a refused one with the same ordering key"
 SHOWN = 20
 """Refused effects of a job that `status` lists."""
 
@@ -134,14 +135,20 @@ def check(job: str, reason: str = "") -> None:
     Raises:
         EffectsNotDeliveredError: some are left, or more were refused than the setting `max_refused` allows.
     """
+    if found := undelivered(job, reason):
+        raise EffectsNotDeliveredError(found)
+
+
+def undelivered(job: str, reason: str = "") -> str:
+    """Return what `check` would raise, as one line; empty if all is well."""
     left, refused = backlog(job).values()
     found = []
     if left:
-        found.append(f"{left} not delivered{f' ({reason})' if reason else ''}, run again for them")
+        again = "" if reason == BEHIND else ", run again for them"
+        found.append(f"{left} not delivered{f' ({reason})' if reason else ''}{again}")
     if refused > outbox_settings.max_refused:
         found.append(f"{refused} refused, see `make status`, then `make resend JOB={job}`")
-    if found:
-        raise EffectsNotDeliveredError(f"effects of {job}: {'; '.join(found)}")
+    return f"effects of {job}: {'; '.join(found)}" if found else ""
 
 
 def status() -> list[str]:
@@ -240,7 +247,7 @@ def attempt(job: str, delivered: Callable[[int], None]) -> None:
     if left := backlog(job)["left"]:
         failures = list(delivery.failed.values())
         if not failures:
-            raise EffectsNotDeliveredError("they wait behind a refused one with the same ordering key")
+            raise EffectsNotDeliveredError(BEHIND)
         raise EffectsNotDeliveredError(str(failures[0])) from ExceptionGroup(f"{left} effects are left", failures)
 
 

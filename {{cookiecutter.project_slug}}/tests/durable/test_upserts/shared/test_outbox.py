@@ -323,8 +323,8 @@ def test_command_line_shows_what_is_left_and_sends_it_again(
     assert f"effects of {JOB}: 1 left, 1 refused\n{refused}" in capsys.readouterr().out
     assert call(monkeypatch, "resend", JOB) == 1
     assert capsys.readouterr().err == (
-        f"effects of {JOB}: 1 not delivered (they wait behind a refused one with the same ordering key), run again for"
-        f" them; 1 refused, see `make status`, then `make resend JOB={JOB}`\n"
+        f"effects of {JOB}: 1 not delivered (they wait behind a refused one with the same ordering key);"
+        f" 1 refused, see `make status`, then `make resend JOB={JOB}`\n"
     )
     receiver.answer = lambda payload, time: (200, {}, "")
     assert call(monkeypatch, "resend", JOB) == 0

@@ -25,6 +25,10 @@ class MissingTablesError(ArgumentError):
     """The database lacks tables that the code has. The message names them, and says what to do."""
 
 
+class MissingMigrationError(ArgumentError):
+    """The database has a migration that the project lacks. The message names it."""
+
+
 def prepare(engine: Engine, upgrade: bool) -> None:
     """Create the tables in a new database; in another one, look that all are there. Idempotent.
 
@@ -33,19 +37,31 @@ def prepare(engine: Engine, upgrade: bool) -> None:
         upgrade: whether to apply the migrations that it does not have.
 
     Raises:
+        MissingMigrationError: the database has a migration that the project lacks.
         MissingTablesError: a table is missing, and no migration creates it, or it is not applied.
     """
     missing = create(engine)
     if upgrade:
         from alembic import command
+        from alembic.util import CommandError
 
-        command.upgrade(_config(), "head")
+        try:
+            command.upgrade(_config(), "head")
+        except CommandError as error:
+            raise MissingMigrationError(
+                f"the migrations do not fit the database ({error}): bring back the file that is missing in"
+                f" {FOLDER.name}/versions, perhaps from another branch"
+            ) from error
         missing = create(engine)
     if missing:
-        raise MissingTablesError(
-            f"the database lacks the table {', '.join(missing)}: apply its migration with `make setup`;"
-            f' if it has none, write it first: make migration M="add {missing[0]}"'
-        )
+        names = ", ".join(missing)
+        how = f'if it has none, write it first: make migration M="add {missing[0]}"'
+        if upgrade:
+            raise MissingTablesError(
+                f"the database lacks the table {names}, and all migrations are applied: {how};"
+                " if a migration has created it, bring the table back from a backup"
+            )
+        raise MissingTablesError(f"the database lacks the table {names}: apply its migration with `make setup`; {how}")
 
 
 def add_tables(engine: Engine, tables: Sequence[Table]) -> str:
