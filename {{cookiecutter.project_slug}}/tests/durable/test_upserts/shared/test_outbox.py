@@ -22,7 +22,7 @@ from {{ cookiecutter.package_name }}.durable import delivery, discovery, outbox,
 from {{ cookiecutter.package_name }}.durable.cli import main
 from {{ cookiecutter.package_name }}.durable.delivery import delivery_headers
 from {{ cookiecutter.package_name }}.durable.effects import idempotency_key
-from {{ cookiecutter.package_name }}.durable.errors import EffectsNotDeliveredError, InputError
+from {{ cookiecutter.package_name }}.durable.errors import ChunksFailedError, EffectsNotDeliveredError, InputError
 from {{ cookiecutter.package_name }}.durable.resume import resume_dead_runs
 from {{ cookiecutter.package_name }}.durable.retries import RETRIES
 from {{ cookiecutter.package_name }}.durable.steps import Step
@@ -583,6 +583,16 @@ def test_run_with_refused_effects_fails_until_they_are_settled(receiver: Receive
     outbox.resend(JOB)
     assert send_toys(receiver.url)["effects"] == {}
     assert len(receiver.applied) == 6
+
+
+@pytest.mark.usefixtures("runs")
+def test_run_that_fails_twice_over_says_both(receiver: Receiver) -> None:
+    receiver.answer = lambda payload, time: (422 if payload["item"] == "item-0001" else 200, {}, "")
+    with pytest.raises(ChunksFailedError) as raised:
+        send_toys(receiver.url, broken=True)
+    failed, refused = str(raised.value).splitlines()
+    assert failed.startswith("1 of 3 chunks failed, the first with: ")
+    assert refused == f"effects of {JOB}: 1 refused, see `make status`, then `make resend JOB={JOB}`"
 
 
 KILLED = """

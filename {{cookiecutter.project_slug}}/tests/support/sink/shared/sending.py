@@ -231,7 +231,8 @@ def send_parcel(chunk: Parcel, step: Step) -> Counts | None:
 
 
 @durable_flow(name=FLOW)
-def send_toys(url: str, parcels: int = 2) -> RunReport:
-    """Send parcels of three toys."""
+def send_toys(url: str, parcels: int = 2, broken: bool = False) -> RunReport:
+    """Send parcels of three toys, and one that cannot be sent."""
     chunks = [Parcel(f"parcel-{number}", url, tuple(items(3, 3 * number))) for number in range(parcels)]
+    chunks += [Parcel("broken", "nowhere", ("item",))] if broken else []
     return run_chunks(send_parcel, chunks, job="toys")
