@@ -18,11 +18,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from sqlalchemy import select
 
-from {{ cookiecutter.package_name }}.durable import delivery, discovery, outbox, upserts
+from {{ cookiecutter.package_name }}.durable import InputError, delivery, discovery, outbox, upserts
 from {{ cookiecutter.package_name }}.durable.cli import main
 from {{ cookiecutter.package_name }}.durable.delivery import delivery_headers
 from {{ cookiecutter.package_name }}.durable.effects import idempotency_key
-from {{ cookiecutter.package_name }}.durable.errors import ChunksFailedError, EffectsNotDeliveredError, InputError
+from {{ cookiecutter.package_name }}.durable.errors import ChunksFailedError, EffectsNotDeliveredError
 from {{ cookiecutter.package_name }}.durable.resume import resume_dead_runs
 from {{ cookiecutter.package_name }}.durable.retries import RETRIES
 from {{ cookiecutter.package_name }}.durable.steps import Step
