@@ -132,7 +132,12 @@ DEPENDS: dict[str, Depends] = {
         variant["example"],
     ),
     "test_cursors.py": lambda variant: (*marks(variant), variant["upsert"], variant["cache_key"] == "none"),
-    "test_cursors.py::test_killed": lambda variant: (*flows(variant), *marks_or_kinds(variant)),
+    "test_cursors.py::test_killed": lambda variant: (
+        ("ray",) if variant["task_runner"] == "ray" else (*flows(variant), *marks_or_kinds(variant))
+    ),
+    "test_cursors.py::test_resumed": lambda variant: (
+        ("ray",) if variant["task_runner"] == "ray" else (*flows(variant), *marks_or_kinds(variant))
+    ),
     "test_deployment.py": lambda variant: (
         variant["deployment"],
         variant["result_storage"] == "local",

@@ -22,6 +22,7 @@ from {{ cookiecutter.package_name }}.durable.cache_keys import ACROSS_RUNS
 from {{ cookiecutter.package_name }}.durable.checkpoints import IN_STORE, REMEMBERS
 from {{ cookiecutter.package_name }}.durable.errors import ChunksFailedError, TooManyRejectsError
 from {{ cookiecutter.package_name }}.durable.resume import resume_dead_runs
+from {{ cookiecutter.package_name }}.durable.runners import task_runner
 from {{ cookiecutter.package_name }}.durable.runs import dead
 
 from tests.support import feeds, sink
@@ -67,6 +68,10 @@ if __name__ == "__main__":
 # To marks that are in a store, the server knows the way.
 in_a_flow = pytest.mark.usefixtures(*(["api"] if IN_STORE and results.NEEDS_SERVER else []), "flow")
 only_with_marks = pytest.mark.skipif(not REMEMBERS, reason="each run loads all: there is no mark")
+
+without_ray = pytest.mark.skipif(
+    type(task_runner()).__name__ == "RayTaskRunner", reason="each process that is killed would start a Ray cluster"
+)
 
 
 @pytest.fixture
@@ -407,6 +412,7 @@ def assert_whole(source: Path) -> None:
 CHANGED = [(3, 31, 7), (9, 90, 6), (10, 100, 8), (11, 110, 9), (12, 120, 9)]
 
 
+@without_ray
 @pytest.mark.usefixtures("api")
 @pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
@@ -426,6 +432,7 @@ def test_killed_at_any_point_nothing_is_lost_or_doubled(source: Path, point: str
     assert_whole(source)
 
 
+@without_ray
 @pytest.mark.usefixtures("api")
 @pytest.mark.slow
 def test_resumed_run_does_not_fetch_again(source: Path) -> None:
@@ -439,6 +446,7 @@ def test_resumed_run_does_not_fetch_again(source: Path) -> None:
     assert fetches() == before
 
 
+@without_ray
 @pytest.mark.usefixtures("api")
 @pytest.mark.slow
 def test_killed_at_random_while_the_source_changes_nothing_is_lost_or_doubled(source: Path) -> None:
