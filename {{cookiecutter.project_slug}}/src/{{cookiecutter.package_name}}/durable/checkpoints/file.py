@@ -25,7 +25,7 @@ from uuid import uuid4
 from zlib import crc32
 
 from .names import JobStatus, checked, once
-from .parts import part
+from .parts import part, sync_folder
 from .settings import settings
 from .upserts import Connection, transaction
 
@@ -215,7 +215,7 @@ class _Journal:
                 return False
             try:
                 self.path.unlink()
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
             finally:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
             self._forget()
@@ -248,7 +248,7 @@ class _Journal:
         except OSError:
             new.unlink(missing_ok=True)
             raise
-        _sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
 
     def _lock(self, create: bool, read: bool = True) -> int:
         """Lock the file that has the name now, and know what is in it; return its descriptor, to be unlocked.
@@ -367,8 +367,8 @@ class _Journal:
                 written += os.pwrite(descriptor, line[written:], self.size + written)
             _flush(descriptor)
             if not self.lasting:
-                _sync_folder(self.path.parent)
-                _sync_folder(self.path.parent.parent)
+                sync_folder(self.path.parent)
+                sync_folder(self.path.parent.parent)
                 self.lasting = True
         except OSError:
             os.ftruncate(descriptor, self.size)
@@ -401,15 +401,6 @@ def _whole_lines(data: bytes) -> tuple[list[bytes], int, int | None]:
     damaged = whole.index(False)
     bodies = [body for body, good in zip(bodies[:end], whole, strict=False) if good]
     return bodies, sum(map(len, lines[:end])) + end, damaged if damaged < end else None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 _journals: dict[tuple[Path, str], _Journal] = {}

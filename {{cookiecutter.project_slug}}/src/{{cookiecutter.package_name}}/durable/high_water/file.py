@@ -9,7 +9,7 @@ from uuid import uuid4
 from filelock import FileLock
 
 from .names import Mark, checked, next_load
-from .parts import part
+from .parts import part, sync_folder
 from .settings import settings
 from .upserts import Connection
 
@@ -52,7 +52,7 @@ def forget(source: str) -> bool:
         return False
     with _lock(path):
         path.unlink(missing_ok=True)
-        _sync(path.parent)
+        sync_folder(path.parent)
     return True
 
 
@@ -90,12 +90,4 @@ def _write(path: Path, source: str, mark: Mark) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from uuid import uuid4
 
+from .parts import sync_folder
 from .probe import StoreError
 from .results import storage
 
@@ -31,7 +32,7 @@ def write(name: str, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         new.unlink(missing_ok=True)
         raise StoreError(f"a mark cannot be kept at {path}: {error.strerror}") from error
@@ -74,7 +75,7 @@ def delete(name: str) -> None:
     path = _folder() / name
     try:
         path.unlink(missing_ok=True)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -89,14 +90,4 @@ def _make(folder: Path) -> None:
     if not folder.is_dir():
         _make(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Have the names in a folder on the disk; Windows has no way to ask for that."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(folder.parent)

@@ -1,7 +1,9 @@
-"""The name of a job as part of the name of a file or of an object."""
+"""Files and objects beside the database: their names, and folders whose names are on the disk."""
 
 import hashlib
+import os
 import re
+from pathlib import Path
 
 
 def part(job: str) -> str:
@@ -11,3 +13,13 @@ def part(job: str) -> str:
     """
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", job)[:50].strip("-") or "job"
     return f"{readable}-{hashlib.sha256(job.encode()).hexdigest()[:16]}"
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk; Windows has no way to ask for that."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
