@@ -178,10 +178,11 @@ class Walk:
         seen.unlink()
 
 
-def wait(happens: Callable[[], Any]) -> None:
+def wait(happens: Callable[[], Any], instead: Callable[[], str] = lambda: "nothing") -> None:
+    """Wait for something; `instead` says what there is where it does not happen."""
     deadline = time.monotonic() + TIMEOUT
     while not happens():
-        assert time.monotonic() < deadline, "it does not happen"
+        assert time.monotonic() < deadline, f"it does not happen; there is {instead()}"
         time.sleep(0.1)
 
 
@@ -399,6 +400,11 @@ def deploy(walk: Walk, api: str, folders: dict[str, Path]) -> None:
         def state(flow_run_id: UUID) -> str | None:
             return client.read_flow_run(flow_run_id).state_name
 
+        def story() -> str:
+            states = client.read_flow_run_states(flow_run.id)
+            log = (walk.project.parent / "log").read_text()[-6000:]
+            return f"{[(state.name, state.timestamp.isoformat(), state.message) for state in states]}\n{log}"
+
         try:
             with walk.slow("orders") as seen:
                 parameters = {"folder": str(more)}
@@ -407,10 +413,10 @@ def deploy(walk: Walk, api: str, folders: dict[str, Path]) -> None:
                 place = client.read_flow_run(flow_run.id).infrastructure_pid
                 assert place
                 os.killpg(int(place.rpartition(":")[2]), signal.SIGKILL)
-                wait(lambda: state(flow_run.id) == "Crashed")
+                wait(lambda: state(flow_run.id) == "Crashed", story)
             said = walk.make("resume")
             assert "is scheduled; a worker will resume it" in said
-            wait(lambda: state(flow_run.id) == "Completed")
+            wait(lambda: state(flow_run.id) == "Completed", story)
         finally:
             os.killpg(worker.pid, signal.SIGTERM)
             worker.wait(60)

@@ -131,12 +131,14 @@ DEPENDS: dict[str, Depends] = {
         variant["upsert"] == "none",
         variant["example"],
     ),
-    "test_cursors.py": lambda variant: (*marks(variant), variant["upsert"], variant["cache_key"] == "none"),
+    "test_cursors.py": on_clusters(
+        lambda variant: (*marks(variant), variant["upsert"], variant["cache_key"] == "none"), Each, "checkpoint"
+    ),
     "test_cursors.py::test_killed": lambda variant: (
-        ("ray",) if variant["task_runner"] == "ray" else (*flows(variant), *marks_or_kinds(variant))
+        (*flows(variant), *marks_or_kinds(variant)) if variant["task_runner"] == "threads" else ("cluster",)
     ),
     "test_cursors.py::test_resumed": lambda variant: (
-        ("ray",) if variant["task_runner"] == "ray" else (*flows(variant), *marks_or_kinds(variant))
+        (*flows(variant), *marks_or_kinds(variant)) if variant["task_runner"] == "threads" else ("cluster",)
     ),
     "test_deployment.py": lambda variant: (
         variant["deployment"],

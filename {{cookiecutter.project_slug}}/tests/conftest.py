@@ -58,8 +58,6 @@ with server(folder / "server.log") as url:
 """
 START_TIMEOUT = 180
 """Seconds."""
-ON_CLUSTERS = {"test_chunks.py", "test_cli.py", "test_clusters.py", "test_outbox.py"}
-"""Tests that load much: a cluster takes seconds to start, so they share one."""
 
 parent: subprocess.Popen[bytes] | None = None
 
@@ -104,8 +102,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "api" in item.fixturenames and item.path.parent.name == "durable":  # type: ignore[attr-defined]
             item.add_marker("slow")
-            if item.path.name in ON_CLUSTERS:
-                item.fixturenames.append("tasks_run")  # type: ignore[attr-defined]
+            item.fixturenames.append("tasks_run")  # type: ignore[attr-defined]
 
 
 def answers(url: str) -> bool:
@@ -149,7 +146,7 @@ def api() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def tasks_run(api: str) -> Iterator[None]:
-    """Where the mapped tasks of all tests run: one cluster, if they run on one."""
+    """Where the mapped tasks of all tests run: one cluster, if they run on one, for it takes seconds to start."""
     from tests.support import processes  # noqa: F401 - from where the cluster's processes import
 
     with cluster.started():

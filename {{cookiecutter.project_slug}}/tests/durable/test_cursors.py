@@ -69,8 +69,8 @@ if __name__ == "__main__":
 in_a_flow = pytest.mark.usefixtures(*(["api"] if IN_STORE and results.NEEDS_SERVER else []), "flow")
 only_with_marks = pytest.mark.skipif(not REMEMBERS, reason="each run loads all: there is no mark")
 
-without_ray = pytest.mark.skipif(
-    type(task_runner()).__name__ == "RayTaskRunner", reason="each process that is killed would start a Ray cluster"
+in_threads = pytest.mark.skipif(
+    type(task_runner()).__name__ != "ThreadPoolTaskRunner", reason="the process that is killed loads no chunk itself"
 )
 
 
@@ -412,7 +412,7 @@ def assert_whole(source: Path) -> None:
 CHANGED = [(3, 31, 7), (9, 90, 6), (10, 100, 8), (11, 110, 9), (12, 120, 9)]
 
 
-@without_ray
+@in_threads
 @pytest.mark.usefixtures("api")
 @pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
@@ -432,11 +432,10 @@ def test_killed_at_any_point_nothing_is_lost_or_doubled(source: Path, point: str
     assert_whole(source)
 
 
-@without_ray
+@in_threads
 @pytest.mark.usefixtures("api")
 @pytest.mark.slow
 def test_resumed_run_does_not_fetch_again(source: Path) -> None:
-    # At a point of the flow itself, whose chunks may be done by other processes.
     assert killed(source, "fetched", 3) == -signal.SIGKILL
     before = fetches()
     assert len(dead()) == 1
@@ -446,7 +445,7 @@ def test_resumed_run_does_not_fetch_again(source: Path) -> None:
     assert fetches() == before
 
 
-@without_ray
+@in_threads
 @pytest.mark.usefixtures("api")
 @pytest.mark.slow
 def test_killed_at_random_while_the_source_changes_nothing_is_lost_or_doubled(source: Path) -> None:
