@@ -29,6 +29,8 @@ FOLDERS = {
         "tests/support/sink",
         "tests/support/effects",
         "tests/support/feed",
+        "tests/support/loaded",
+        "tests/support/planted",
         "tests/support/toy",
         "tests/durable/test_upserts",
     ],

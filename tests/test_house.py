@@ -286,7 +286,8 @@ def taken(tree: ast.Module, module: str) -> set[str]:
     found = set()
     for node in ast.walk(tree):
         match node:
-            case ast.ImportFrom(module=where) if where and where.rpartition(".")[2] == module:
+            # Prefect has modules of the same names.
+            case ast.ImportFrom(module=where) if f".{where}".endswith(f".{module}") and where != f"prefect.{module}":
                 found |= {alias.name for alias in node.names}
             case ast.Attribute(value=ast.Name(id=name), attr=attribute) if name == module:
                 found.add(attribute)

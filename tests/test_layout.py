@@ -30,6 +30,7 @@ HOME = os.path.expanduser("~")
 # of its package, and `durable` for its folder in there.
 FEWEST = """
     .env.example .gitignore .pre-commit-config.yaml AGENTS.md LICENSE Makefile README.md prefect.yaml pyproject.toml
+    docs/code.md docs/operation.md docs/promises.md docs/sources.md docs/writing.md
     package/__init__.py package/__main__.py package/flows/__init__.py
     durable/__init__.py durable/__init__.pyi durable/artifacts.py durable/backfills.py durable/cache_keys.py
     durable/checkpoints.py durable/chunks.py durable/cli.py durable/context.py durable/cursors.py durable/deployments.py
@@ -53,6 +54,9 @@ FEWEST = """
     tests/durable/test_runners.py tests/durable/test_settings.py tests/durable/test_upserts.py tests/flows/__init__.py
     tests/support/__init__.py tests/support/cluster.py tests/support/deploying.py tests/support/processes.py
     tests/support/sink.py tests/support/store.py tests/support/toy.py tests/support/toys.py
+    tests/support/loaded.py tests/support/planted.py tests/durable/test_proof.py
+    tests/support/proof/__init__.py tests/support/proof/__main__.py tests/support/proof/comparison.py
+    tests/support/proof/project.py tests/support/proof/trials.py tests/support/proof/victim.py
 """
 # Those that the defaults have beside them: of the example, the cache key, the retries, the database and the checkpoint.
 DEFAULTS = """

@@ -147,7 +147,6 @@ def test_unsaved_block_is_refused(tmp_path: Path) -> None:
     f"{PACKAGE}/results/s3.py",
     f"{PACKAGE}/results/gcs.py",
     f"{PACKAGE}/results/azure.py",
-    f"{PROJECT}/README.md",
     f"{TESTS}/test_results/local.py",
     f"{TESTS}/test_results/shared+s3+gcs+azure/test_outages.py",
 )
@@ -470,7 +469,7 @@ def test_condition_is_asked_before_the_delay(monkeypatch: pytest.MonkeyPatch) ->
 # Transactions
 
 
-@claim(f"{TESTS}/test_conventions.py")
+@claim(f"{TESTS}/test_conventions.py", f"{PROJECT}/docs/code.md")
 def test_transaction_stores_at_its_end(tmp_path: Path) -> None:
     """A transaction around tasks stores none of their results before it ends."""
     load = task(cache_policy=INPUTS, result_storage=tmp_path)(same)
@@ -507,7 +506,7 @@ def test_retry_in_a_transaction_loses_the_other_results(tmp_path: Path) -> None:
 # Runs, deployments, servers
 
 
-@claim(f"{PACKAGE}/heartbeats.py", f"{PROJECT}/README.md")
+@claim(f"{PACKAGE}/heartbeats.py", f"{PROJECT}/docs/operation.md")
 def test_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run sends a heartbeat every 180 s, every 30 at most; no value of the environment turns them off."""
     name = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"

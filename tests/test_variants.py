@@ -179,6 +179,9 @@ DEPENDS: dict[str, Depends] = {
     ),
     "test_prefect_yaml.py": answers_of("deployment", "example"),
     "test_progress.py": answers_of(),
+    "test_proof.py": lambda variant: (
+        Each(variant[prompt] for prompt in ("upsert", "checkpoint", "task_runner")) if ALL else ()
+    ),
     "test_records.py": answers_of(),
     "test_results.py": lambda variant: (variant["result_storage"], results_count(variant)),
     "test_retries.py": answers_of("retry_policy"),

@@ -144,8 +144,13 @@ def own() -> dict[str, str]:
 def end() -> None:
     """Remove that database, and end the servers that this process has started."""
     release()
-    _on(make_url(os.environ[SERVER]), f'DROP DATABASE "{make_url(os.environ[SETTING]).database}" WITH (FORCE)')
+    remove({SETTING: os.environ[SETTING]})
     stop()
+
+
+def remove(environment: dict[str, str]) -> None:
+    """Remove a database that `own` has made."""
+    _on(make_url(os.environ[SERVER]), f'DROP DATABASE "{make_url(environment[SETTING]).database}" WITH (FORCE)')
 
 
 def stop() -> None:

@@ -16,6 +16,14 @@ def own() -> dict[str, str]:
     return {}
 
 
+def remove(environment: dict[str, str]) -> None:
+    """Remove what `own` has made: it is in the home."""
+
+
+def stop() -> None:
+    """End the servers that this process has started: there are none."""
+
+
 def end() -> None:
     """Leave nothing of this process's behind."""
 

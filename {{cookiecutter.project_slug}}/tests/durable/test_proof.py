@@ -1,0 +1,199 @@
+"""`make prove`: it finds flows that lose or double something when they are killed, and no others."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from {{ cookiecutter.package_name }}.durable import upserts
+from {{ cookiecutter.package_name }}.durable.chunks import RESUMES
+from {{ cookiecutter.package_name }}.durable.runners import task_runner
+from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT, settings
+
+from tests.support.proof.__main__ import Plan
+from tests.support.proof.comparison import Fault, State, compare, repeats, varying_columns
+from tests.support.proof.trials import Kill, ProofError
+from tests.support.proof.victim import OURS, POINTS
+
+IN_THREADS = type(task_runner()).__name__ == "ThreadPoolTaskRunner"
+# Of `tests.support.planted`, which is not imported here: all other tests would then have its tables.
+SOUND = "load-soundly"
+FAULTY = ["load-appended-file", "load-random-key", "load-time-in-key", "load-without-key"]
+if upserts.WRITES:
+    FAULTY += ["load-appended-rows", "load-before-step", "load-second-transaction"]
+WITHOUT_KILLS = {"load-random-key", "load-time-in-key"}
+"""Flows that differ from one run to the next already."""
+TIMEOUT = 1200
+"""Seconds, on a busy machine."""
+
+
+def proof(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command on the flows with planted faults."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.support.proof", "--packages", "tests.support.planted", *arguments],
+        cwd=ROOT,
+        env={**os.environ, f"{PREFIX}HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+
+def verdicts(said: str) -> dict[str, str]:
+    """Return what a report says of each flow."""
+    _, *parts = re.split(r"^## (.+)$", said, flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+# What is compared
+
+
+def state(*rows: tuple[int, str], files: dict[str, list[str]] | None = None, requests: int = 0) -> State:
+    found = [([str(key)] if key else [], {"value": value, "loaded_at": str(time.time_ns())}) for key, value in rows]
+    return State({"orders": found}, files or {}, [("POST https://x.example", "", "d")] * requests)
+
+
+IGNORED = {("orders", "loaded_at")}
+
+
+def test_equal_states_have_no_fault() -> None:
+    rows = [(1, "a"), (2, "b"), (0, "c"), (0, "c")]
+    assert compare(state(*rows), state(*reversed(rows)), IGNORED) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "fault"),
+    [
+        (state((1, "a")), Fault("lost", 'table orders: 1, such as ["2"]')),
+        (state((1, "a"), (2, "b"), (3, "c")), Fault("doubled", 'table orders: 1, such as ["3"]')),
+        (state((1, "a"), (2, "c")), Fault("differing", 'table orders: 1, such as ["2"]')),
+        (state((1, "a"), (2, "b"), files={"rejects/orders.csv": ["x"]}), Fault("doubled", "rejects/orders.csv: 1")),
+        (state((1, "a"), (2, "b"), requests=1), Fault("doubled", "requests: 1, such as POST https://x.example")),
+    ],
+)
+def test_each_difference_is_named(found: State, fault: Fault) -> None:
+    (other,) = compare(state((1, "a"), (2, "b")), found, IGNORED)
+    assert other.what == fault.what
+    assert other.where.startswith(fault.where)
+
+
+def test_rows_without_a_key_are_counted() -> None:
+    assert compare(state((0, "a")), state((0, "a"), (0, "a")), IGNORED) == [Fault("doubled", "table orders: 1")]
+    assert compare(state((0, "a"), (0, "a")), state((0, "a")), IGNORED) == [Fault("lost", "table orders: 1")]
+
+
+def test_columns_that_differ_without_a_kill_are_found() -> None:
+    assert varying_columns(state((1, "a")), state((1, "a"))) == IGNORED
+    assert varying_columns(state((0, "a")), state((0, "b"))) == {("orders", "loaded_at"), ("orders", "value")}
+
+
+def test_request_that_is_sent_again_with_its_key_is_one_effect() -> None:
+    once = [("POST https://x.example", "key", "d")]
+    assert compare(State({}, {}, once), State({}, {}, once * 3)) == []
+    assert repeats(once * 3) == 2
+    other = [*once, ("POST https://x.example", "another", "d")]
+    assert [fault.what for fault in compare(State({}, {}, once), State({}, {}, other))] == ["doubled"]
+
+
+# The moments of kills
+
+
+@pytest.mark.parametrize("text", ["committed:3", "half of the effect:12", "0.84s", "2s TERM", "1.5s WORKER"])
+def test_moments_are_read_as_they_are_written(text: str) -> None:
+    assert str(Kill.parse(text)) == text
+
+
+@pytest.mark.parametrize("text", ["committed", "commited:3", "committed:x", "1", "1s LATER", ""])
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    with pytest.raises(ProofError, match="is no moment for a kill"):
+        Kill.parse(text)
+
+
+def test_kills_are_at_all_points_that_are_passed_and_at_any_time() -> None:
+    passed = Counter(dict.fromkeys(POINTS[:4], 5))
+    trials = Plan(50, [], 1, until_fault=False, jobs=1, cluster=False).trials(passed, 2.0)
+    kills = [kill for trial in trials for kill in trial]
+    assert len(kills) == 50
+    assert {kill.point for kill in kills} == {*POINTS[:4], ""}
+    assert {kill.how for kill in kills} == {"KILL", "TERM"}
+    assert all(1 <= int(kill.at.partition(":")[2]) <= 5 for kill in kills if kill.point)
+
+
+# Whole proofs
+
+
+def test_files_of_durable_are_known() -> None:
+    """What is in the home and not known would count as an outcome of the flow."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "src").glob("*/durable/*.py")]
+    names = {name for text in sources for name in re.findall(r'home / "([^"]+)"', text)}
+    assert names
+    assert names <= OURS
+
+
+@pytest.mark.slow
+def test_flows_with_a_planted_fault_are_convicted(tmp_path: Path) -> None:
+    flows = [flow for flow in FAULTY if IN_THREADS or flow in WITHOUT_KILLS]
+    flows = [flow for flow in flows if RESUMES or flow != "load-time-in-key"]
+    done = proof("--until-fault", "--kills", "50", *flows, home=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = verdicts(done.stdout)
+    assert list(found) == flows
+    assert [flow for flow, said in found.items() if "\n- **" not in said] == []
+    assert {file.stem for file in (tmp_path / "proof").iterdir()} == set(flows)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not IN_THREADS, reason="chunks are done by other processes, which die at no named point")
+def test_fault_is_shown_again_by_the_command_of_the_report(tmp_path: Path) -> None:
+    done = proof("--at", "request answered:2", "load-without-key", home=tmp_path)
+    assert done.returncode == 1
+    assert 'make prove FLOW=load-without-key AT="request answered:2"' in done.stdout
+
+
+@pytest.mark.slow
+def test_sound_flow_is_acquitted_and_nothing_of_the_owner_is_touched(tmp_path: Path) -> None:
+    before = sorted(settings.home.rglob("*"))
+    done = proof("--kills", "10", SOUND, home=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing was lost, doubled or different." in done.stdout
+    assert [path.name for path in tmp_path.rglob("*")] == ["proof", f"{SOUND}.md"]
+    assert sorted(settings.home.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_unknown_flow_is_one_line(tmp_path: Path) -> None:
+    done = proof("load-nothing", home=tmp_path)
+    assert done.returncode == 2
+    assert "there is no flow load-nothing; there are: load-" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_interrupted_proof_leaves_nothing_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.support.proof", "--packages", "tests.support.planted", SOUND]
+    environment = {**os.environ, f"{PREFIX}HOME": str(tmp_path)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        (place,) = re.findall(r"in (\S+)\.$", process.stdout.readline().strip())
+        time.sleep(5)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(TIMEOUT) == 130
+    assert not Path(place).exists()
+    deadline = time.monotonic() + 30
+    while any(place.encode() in _environment(file) for file in Path("/proc").glob("[0-9]*/environ")):
+        assert time.monotonic() < deadline, "a process is left"
+        time.sleep(0.1)
+
+
+def _environment(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,290 @@
+"""The command: `python -m tests.support.proof load-orders --kills 50 -- --folder data/orders`.
+
+Exit codes: 0, nothing was lost, doubled or different; 1, something was; 2, there can be no proof; 130, Ctrl-C.
+"""
+
+import argparse
+import itertools
+import json
+import random
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from .comparison import Fault, State, compare, repeats, varying_columns
+from .trials import Kill, Laboratory, ProofError, Trial, laboratory
+from .victim import POINTS
+from tests.support import sink
+
+SUSPECT = "does a key hold a time or a random value?"
+
+
+@dataclass
+class Verdict:
+    """What the proof of one flow has found."""
+
+    flow: str
+    arguments: Sequence[str]
+    passed: Counter[str] = field(default_factory=Counter)
+    """How often an undisturbed run passes each point."""
+    hit: Counter[str] = field(default_factory=Counter)
+    """How many processes were killed at each point; those that were killed after seconds are under `""`."""
+    varying: set[tuple[str, str]] = field(default_factory=set)
+    """Tables and columns that differ between two undisturbed runs, and are not compared."""
+    repeats: int = 0
+    """Requests that were sent again with the idempotency key of the first time."""
+    faults: dict[Fault, Sequence[Kill]] = field(default_factory=dict)
+    """Each with the kills of the first trial that shows it."""
+    seconds: float = 0.0
+
+    def lines(self) -> Iterator[str]:
+        """Yield a table, and a line for each fault, as Markdown."""
+        points = {point or "any moment": count for point, count in self.hit.items()}
+        counts = Counter(fault.what for fault in self.faults)
+        yield f"## {self.flow}"
+        yield ""
+        yield "| | |"
+        yield "|---|---|"
+        yield f"| kills | {', '.join(f'{count} {point}' for point, count in sorted(points.items())) or 'none'} |"
+        if never := [point for point in POINTS if self.passed[point] and not self.hit[point]]:
+            yield f"| points not hit | {', '.join(never)} |"
+        if absent := [point for point in POINTS if not self.passed[point]]:
+            yield f"| points that no run passes | {', '.join(absent)} |"
+        for what in ("lost", "doubled", "differing"):
+            yield f"| {what} | {counts.pop(what, 0)} |"
+        if counts:
+            yield f"| other faults | {counts.total()} |"
+        yield f"| requests sent again with their idempotency key | {self.repeats} |"
+        if self.varying:
+            names = ", ".join(sorted(".".join(name) for name in self.varying))
+            yield f"| not compared: they differ between undisturbed runs | {names} |"
+        yield f"| seconds | {self.seconds:.0f} |"
+        yield ""
+        for fault, kills in self.faults.items():
+            again = f"; to see it again: `{self.again(kills)}`" if kills else ""
+            yield f"- **{fault.what}** in {fault.where}{again}"
+        if not self.faults:
+            yield "Nothing was lost, doubled or different."
+
+    def again(self, kills: Sequence[Kill]) -> str:
+        """Return the command that repeats a trial."""
+        arguments = f' ARGS="{" ".join(self.arguments)}"' if self.arguments else ""
+        return f'make prove FLOW={self.flow} AT="{", ".join(map(str, kills))}"{arguments}'
+
+
+def prove(place: Laboratory, verdict: Verdict, plan: "Plan", resumes: bool, advance: Callable[[int], None]) -> None:
+    """Prove a flow: run it undisturbed, then kill it in one trial after the other, and compare.
+
+    Raises:
+        ProofError: it fails when nobody disturbs it.
+    """
+    began = time.monotonic()
+    expected, length = undisturbed(place, verdict, resumes)
+    if not (verdict.faults and plan.until_fault):
+        with pool_of(plan.jobs, place) as pool:
+            attempts = [
+                pool.submit(attempt, place, verdict, kills, number % 2 == 0, expected)
+                for number, kills in enumerate(plan.trials(verdict.passed, length))
+            ]
+            for each in attempts:
+                faults, struck, again = each.result()
+                verdict.hit.update(kill.point for kill in struck)
+                verdict.repeats += again
+                verdict.faults = dict.fromkeys(faults, struck) | verdict.faults
+                advance(len(struck))
+                if verdict.faults and plan.until_fault:
+                    pool.shutdown(cancel_futures=True)
+                    break
+    verdict.seconds = time.monotonic() - began
+
+
+def undisturbed(place: Laboratory, verdict: Verdict, resumes: bool) -> tuple[State, float]:
+    """Run a flow twice with nobody disturbing it, the second time anew and then once more; note what is wrong already.
+
+    Returns:
+        What it leaves, and how many seconds it takes.
+    """
+    states = []
+    for _ in range(2):
+        trial = Trial(place, verdict.flow, verdict.arguments)
+        began = time.monotonic()
+        code, said = trial.run()
+        length = time.monotonic() - began
+        if code:
+            raise ProofError(f"{verdict.flow} fails when nobody disturbs it:\n{said[-2000:]}")
+        verdict.passed = trial.passed
+        states.append(trial.state())
+        if len(states) == 2:
+            faults = _second_run(trial, said, states[1], resumes)
+        trial.end()
+    verdict.varying = varying_columns(*states)
+    places = {fault.where.partition(":")[0] for fault in compare(states[0], states[1], verdict.varying)}
+    faults += [Fault(f"different without a kill: {SUSPECT}", place) for place in sorted(places)]
+    verdict.faults = dict.fromkeys(faults, ())
+    return states[0], length
+
+
+def _second_run(trial: Trial, said: str, before: State, resumes: bool) -> list[Fault]:
+    """Run a flow again after all is done: it is to leave everything as it is, and do no chunk again."""
+    code, again = trial.run()
+    if code:
+        raise ProofError(f"a second run fails:\n{again[-2000:]}")
+    faults = [Fault(f"{fault.what} by a second run", fault.where) for fault in compare(before, trial.state())]
+    counts = [re.findall(r": (\d+) chunks, \d+ skipped, (\d+) done", each) for each in (said, again)]
+    if resumes and counts[0] and counts[0] == counts[1] and counts[1][-1][1] != "0":
+        faults.append(Fault(f"done again by a second run: {SUSPECT}", f"chunks: {counts[1][-1][1]}"))
+    return faults
+
+
+def attempt(
+    place: Laboratory, verdict: Verdict, kills: Sequence[Kill], resume: bool, expected: State
+) -> tuple[list[Fault], list[Kill], int]:
+    """Kill a flow, bring it to its end, and compare.
+
+    Returns:
+        The faults, the kills that have struck, and how many requests were repeated.
+    """
+    trial = Trial(place, verdict.flow, verdict.arguments)
+    struck = trial.disturb(kills)
+    if said := trial.finish(resume):
+        return [Fault("never ends after a kill", said.splitlines()[-1])], struck, 0
+    state = trial.state()
+    trial.end()
+    return compare(expected, state, verdict.varying), struck, repeats(state.requests)
+
+
+@contextmanager
+def pool_of(jobs: int, place: Laboratory) -> Iterator[ThreadPoolExecutor]:
+    """Yield threads for trials; an interrupt ends what they have started."""
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            place.end()
+            raise
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which trials there are."""
+
+    kills: int
+    at: Sequence[Kill]
+    """Of the one trial that is wanted again."""
+    seed: int
+    until_fault: bool
+    jobs: int
+    cluster: bool
+
+    def trials(self, passed: Counter[str], length: float) -> Sequence[Sequence[Kill]]:
+        """Return the kills of each trial: at points that a run passes in turn, and at any time of its length."""
+        if self.at:
+            return [self.at]
+        dice = random.Random(self.seed)
+        points = itertools.cycle(point for point in POINTS if passed[point])
+        how = ["KILL", "TERM", *(["WORKER"] if self.cluster else [])]
+        found: list[list[Kill]] = []
+        left = self.kills
+        while left > 0:
+            point = next(points, None) if len(found) % 3 else None
+            kills = [
+                Kill(f"{point}:{dice.randint(1, passed[point])}")
+                if point
+                else Kill(f"{dice.uniform(0, length):.2f}s", dice.choice(how))
+            ]
+            if sink.WRITERS > 1 and len(found) % 5 == 4:
+                kills.append(Kill(f"{dice.uniform(0, length):.2f}s"))
+            found.append(kills[:left])
+            left -= len(found[-1])
+        return found
+
+
+def options(given: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="make prove", description="Kill flows, resume them, and compare.")
+    parser.add_argument("flows", nargs="*", help="all, if none is named")
+    parser.add_argument("--kills", type=int, default=50, help="how many, of each flow (50)")
+    parser.add_argument("--at", default="", help='the kills of one trial, as a report gives them: "committed:3"')
+    parser.add_argument("--seed", type=int, default=1, help="another one draws other moments (1)")
+    parser.add_argument("--jobs", type=int, default=2, help="trials at a time (2)")
+    parser.add_argument("--until-fault", action="store_true", help="end the proof of a flow with its first fault")
+    parser.add_argument("--packages", default="", help="where flows are, beside the project's own, with commas")
+    end = given.index("--") if "--" in given else len(given)
+    found = parser.parse_args(given[:end])
+    found.arguments = given[end + 1 :]
+    if found.kills < 1 or found.jobs < 1:
+        raise ProofError("--kills and --jobs must be at least 1")
+    return found
+
+
+def run(given: Sequence[str]) -> int:
+    """Prove flows, and print and keep a report; return the exit code."""
+    asked = options(given)
+    packages = asked.packages.split(",") if asked.packages else []
+    project = describe(packages)
+    if unknown := [flow for flow in asked.flows if flow not in project["flows"]]:
+        raise ProofError(f"there is no flow {', '.join(unknown)}; there are: {', '.join(project['flows'])}")
+    if not project["flows"]:
+        raise ProofError("there is no flow yet; write the first one with: make flow NAME=orders")
+    at = [Kill.parse(each.strip()) for each in asked.at.split(",")] if asked.at else []
+    console = Console(soft_wrap=True, highlight=False)
+    with laboratory(project["settings"], packages) as place:
+        console.print(f"Each trial has an empty home, database and store of its own, in {place.folder}.")
+        console.print("Requests of httpx that change something go to a receiver here. Yours is what your flow reads.")
+        plan = Plan(1 if at else asked.kills, at, asked.seed, asked.until_fault, asked.jobs, project["cluster"])
+        verdicts = []
+        for flow in asked.flows or project["flows"]:
+            verdicts.append(Verdict(flow, asked.arguments))
+            with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+                advance = partial(progress.advance, progress.add_task(flow, total=plan.kills))
+                prove(place, verdicts[-1], plan, project["resumes"], advance)
+            console.print("\n".join(verdicts[-1].lines()), markup=False)
+        home = Path(project["home"], "proof")
+    home.mkdir(parents=True, exist_ok=True)
+    for verdict in verdicts:
+        report = home / f"{verdict.flow}.md"
+        report.write_text("\n".join([*verdict.lines(), ""]), encoding="utf-8")
+        console.print(f"this report: {report}", markup=False)
+    return 1 if any(verdict.faults for verdict in verdicts) else 0
+
+
+def describe(packages: Sequence[str]) -> dict[str, Any]:
+    """Return what the project has, from a process of its own: this one's environment is the trials'.
+
+    Raises:
+        ProofError: its flows or settings cannot be read.
+    """
+    command = [sys.executable, "-m", "tests.support.proof.project", *packages]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ProofError(done.stderr.strip())
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> int:
+    """Run the command, and return its exit code."""
+    try:
+        return run(sys.argv[1:])
+    except ProofError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
