@@ -32,7 +32,8 @@ LAYERS = [
     "cursors",
     "chunks",
     "flows",
-    "cli heartbeats prefect_yaml resume scaffold",
+    "heartbeats prefect_yaml resume scaffold",
+    "cli doctor",
 ]
 """The modules of `durable`, from the ground up: each imports from layers below its own. CONTRIBUTING says why."""
 

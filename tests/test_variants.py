@@ -146,6 +146,9 @@ DEPENDS: dict[str, Depends] = {
         variant["deployment"] == "docker" and variant["upsert"] == "postgres",
         variant["deployment"] != "process" and variant["task_runner"] == "ray",
     ),
+    "test_doctor.py": lambda variant: (
+        Each(variant[prompt] for prompt in ("upsert", "checkpoint", "result_storage", "task_runner")) if ALL else ()
+    ),
     "test_durability.py": lambda variant: (variant["result_storage"], variant["cache_key"] == "none"),
     "test_effects.py": lambda variant: (variant["retry_policy"] == "none", variant["cache_key"] == "none"),
     "test_flights.py": lambda variant: (variant["example"], variant["upsert"]),

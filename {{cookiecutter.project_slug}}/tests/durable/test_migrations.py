@@ -3,6 +3,7 @@
 They are made in another folder than the project's, for one more flow module, with a table of its own.
 """
 
+import re
 import shutil
 from pathlib import Path
 
@@ -67,6 +68,7 @@ PREPARE = "discovery.flows()\nupserts.prepare(upgrade=True)"
 MIGRATION = "from alembic.config import main\nmain(['--quiet', 'revision', '--autogenerate', '-m', 'made up'])"
 ADD = "discovery.flows()\nupserts.add_tables(['made_up'])"
 STATUS = "sys.argv[1:] = ['status']\nmain()"
+DOCTOR = "sys.argv[1:] = ['doctor']\nmain()"
 
 
 class Project:
@@ -157,6 +159,9 @@ def test_new_column_comes_to_a_database_that_has_rows(filled: Project) -> None:
     assert all(f"'{name}'" in written for name in KINDS)
     # The import, and the type that the code alone knows.
     assert written.count("{{ cookiecutter.package_name }}.") == 2
+    code, said = filled.do(DOCTOR)
+    assert code == 1
+    assert re.search(r"^wrong database: migrations are not applied: \w+ \(made up\); apply", said, re.MULTILINE), said
     filled.prepare()
     filled.prepare()
     assert columns("made_up") == ["id", "value", *KINDS]

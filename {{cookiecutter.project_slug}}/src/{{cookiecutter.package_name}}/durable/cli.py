@@ -211,6 +211,18 @@ def prepare_server(*, within: int | None = None) -> int:
 
 
 @app.command
+def doctor() -> int:
+    """Look at the set-up: say in one line each what is right, what is wrong, and what to do."""
+    from .doctor import look
+
+    wrong = 0
+    for finding in look():
+        print(f"{finding.verdict:5} {finding.what}: {finding.said}", flush=True)
+        wrong += finding.verdict == "wrong"
+    return 1 if wrong else 0
+
+
+@app.command
 def check_server() -> int:
     """Tell whether a Prefect server is set, answers, and takes this project's login."""
     from prefect.settings import PREFECT_API_URL

@@ -125,6 +125,11 @@ def prepare(upgrade: bool = False) -> str:
     return f"tables are ready in {database().url}"
 
 
+def pending() -> list[str]:
+    """Return the migrations that the database lacks: there are none."""
+    return []
+
+
 def table_names() -> set[str]:
     """Return the names that tables have, those of `durable` included."""
     return {*tables.metadata.tables, *tables.internal.tables}

@@ -28,6 +28,11 @@ def prepare(upgrade: bool = False) -> str:
     return ""
 
 
+def pending() -> list[str]:
+    """Return the migrations that the database lacks: there are none."""
+    return []
+
+
 def table_names() -> set[str]:
     """Return the names that tables have: there are none."""
     return set()

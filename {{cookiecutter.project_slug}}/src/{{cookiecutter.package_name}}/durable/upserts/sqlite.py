@@ -149,6 +149,11 @@ def prepare(upgrade: bool = False) -> str:
     return f"tables are ready in {database().url}"
 
 
+def pending() -> list[str]:
+    """Return the migrations that the database lacks, oldest first."""
+    return migrations.pending(database())
+
+
 def table_names() -> set[str]:
     """Return the names that tables have, those of `durable` included."""
     return {*tables.metadata.tables, *tables.internal.tables}

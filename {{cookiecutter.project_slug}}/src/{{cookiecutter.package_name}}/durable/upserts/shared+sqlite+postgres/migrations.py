@@ -86,6 +86,18 @@ def add_tables(engine: Engine, tables: Sequence[Table]) -> str:
     return f"wrote {Path(script.path).relative_to(ROOT)}"
 
 
+def pending(engine: Engine) -> list[str]:
+    """Return the migrations that a database lacks, as its `make setup` would apply them, oldest first."""
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    with engine.connect() as connection:
+        heads = MigrationContext.configure(connection).get_current_heads()
+    scripts = ScriptDirectory(str(FOLDER))
+    left = scripts.iterate_revisions("heads", heads or "base")
+    return [f"{script.revision} ({script.doc})" for script in left][::-1]
+
+
 def _config() -> "Config":
     from alembic.config import Config
 

@@ -1,0 +1,251 @@
+"""Look at the set-up: `make doctor` says in one line each what is right, what is wrong, and what to do.
+
+It looks at what commands and runs rely on. It writes a probe into the store and deletes it, and creates the tables of
+a new database, as a run would.
+"""
+
+import os
+import platform
+import shutil
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from . import checkpoints, deployments, discovery, heartbeats, results, server, upserts
+from .errors import one_line
+from .runners import look_for_cluster
+from .runs import dead
+from .settings import PREFIX, PROJECT, ROOT, ProjectSettings, env_variables, settings
+from .steps import suffix
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+LEAST_DISK = 1 << 30
+"""Bytes that should be free where `home` is."""
+CLOCKS_APART = 5.0
+"""Seconds by which this clock may differ from the server's: heartbeats and schedules go by both."""
+
+
+class Finding(NamedTuple):
+    """What the look at one thing has found."""
+
+    verdict: str
+    """`ok`, `wrong`, or `-` where there is nothing to look at."""
+    what: str
+    said: str
+    """In one line; what to do, if it is wrong."""
+
+
+class WrongError(Exception):
+    """Something is wrong. The message says what, and what to do."""
+
+
+class NothingError(Exception):
+    """There is nothing to look at. The message says why."""
+
+
+def look() -> Iterator[Finding]:
+    """Yield a finding for each thing, as soon as it was looked at."""
+    for what, check in CHECKS.items():
+        yield _finding(what, check)
+    from prefect.settings import PREFECT_API_URL
+
+    if not (url := PREFECT_API_URL.value()):
+        stays = f"`{deployments.START_SERVER}` starts one that stays"
+        yield Finding("-", "server", f"PREFECT_API_URL is not set: each run starts one for itself; {stays}")
+        return
+    found = _finding("server", lambda: _server(url))
+    yield found
+    if found.verdict != "ok":
+        return
+    from prefect import get_client
+
+    with get_client(sync_client=True) as client:
+        for what, ask in ASKED.items():
+            yield _finding(what, lambda ask=ask: ask(client))  # type: ignore[misc]
+
+
+def _finding(what: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding("ok", what, check())
+    except NothingError as reason:
+        return Finding("-", what, str(reason))
+    except Exception as error:
+        # Whatever a library raises is what is wrong.
+        known = isinstance(error, WrongError)
+        return Finding("wrong", what, str(error) if known else one_line(getattr(error, "orig", None) or error))
+
+
+# This machine
+
+
+def _python() -> str:
+    allowed = _project()["requires-python"]
+    here = platform.python_version()
+    if not SpecifierSet(allowed).contains(here, prereleases=True):
+        raise WrongError(f"{here} is not {allowed}; make another environment: make setup PYTHON=python3.x")
+    return f"{here}, in {sys.prefix}"
+
+
+def _packages() -> str:
+    wrong = []
+    for requirement in map(Requirement, _project()["dependencies"]):
+        if requirement.marker and not requirement.marker.evaluate():
+            continue
+        try:
+            here = version(requirement.name)
+        except PackageNotFoundError:
+            wrong.append(f"{requirement.name} is missing")
+            continue
+        if not requirement.specifier.contains(here, prereleases=True):
+            wrong.append(f"{requirement.name} {here} is not {requirement.specifier}")
+    if wrong:
+        raise WrongError(f"{'; '.join(wrong)}; install what pyproject.toml says: make setup")
+    return f"Prefect {version('prefect')}; all packages are within the bounds of pyproject.toml"
+
+
+def _settings() -> str:
+    discovery.flows()
+    given = {name for name in map(str.upper, {*os.environ, *env_variables()}) if name.startswith(PREFIX)}
+    if unknown := sorted(given - {f"{PREFIX}{name.upper()}" for name in (*ProjectSettings.names, "env_file")}):
+        raise WrongError(f"nothing reads {', '.join(unknown)}; correct the name, or delete it")
+    return f"{len(given)} are given; `.env.example` lists all"
+
+
+def _flows() -> str:
+    found = discovery.flows()
+    if not found:
+        raise WrongError("there is none yet; write the first one with: make flow NAME=orders")
+    return ", ".join(found)
+
+
+def _disk() -> str:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.home).free
+    if free < LEAST_DISK:
+        raise WrongError(f"{free >> 20} MiB are free in {settings.home}; delete old results, or set {PREFIX}HOME")
+    return f"{free >> 30} GiB are free in {settings.home}"
+
+
+def _store() -> str:
+    if not results.NEEDS_SERVER:
+        return results.register()
+    with server.server():
+        return results.register()
+
+
+def _database() -> str:
+    if not upserts.WRITES:
+        raise NothingError("this project has none")
+    discovery.flows()
+    ready = upserts.prepare()
+    if pending := upserts.pending():
+        raise WrongError(f"migrations are not applied: {', '.join(pending)}; apply them: make setup")
+    return ready
+
+
+def _jobs() -> str:
+    if checkpoints.IN_STORE and results.NEEDS_SERVER:
+        raise NothingError("their checkpoints are in the store: `make status` shows them")
+    upserts.prepare()
+    ours, flows = suffix(upserts.epoch()), discovery.flows()
+    jobs = [job.removesuffix(ours) for job, _, _ in checkpoints.status()]
+    if left := [job for job in jobs if job.partition("/")[0] not in flows]:
+        raise WrongError(f"no flow has the job {', '.join(left)}; forget it: make reset JOB={left[0]}")
+    return f"{len(jobs)} are known; `make status` shows them"
+
+
+def _zombies() -> str:
+    if runs := dead():
+        raise WrongError(f"killed flow runs: {len(runs)}, the first is {runs[0].id}; resume them: make resume")
+    return "no run was killed"
+
+
+def _cluster() -> str:
+    if "cluster_address" not in ProjectSettings.names:
+        raise NothingError("chunks run in threads")
+    look_for_cluster()
+    return "the one that is set answers, or each run starts one"
+
+
+# The server
+
+
+def _server(url: str) -> str:
+    server.check(url)
+    return url
+
+
+def _versions(client: "SyncPrefectClient") -> str:
+    here, there = version("prefect"), str(client.api_version())
+    if here.split(".")[:2] != there.split(".")[:2]:
+        raise WrongError(f"the server has Prefect {there}, and this project {here}; bring both to one version")
+    return f"the server has Prefect {there}"
+
+
+def _clock(client: "SyncPrefectClient") -> str:
+    answer = client._client.get("/health")  # Prefect's client itself shows no headers
+    if not (said := answer.headers.get("Date")):
+        raise NothingError("the server does not say its time")
+    apart = abs((datetime.now(UTC) - parsedate_to_datetime(said)).total_seconds())
+    if apart > CLOCKS_APART:
+        raise WrongError(f"this clock and the server's are {apart:.0f} s apart; set both by NTP")
+    return "as the server's"
+
+
+def _automation(client: "SyncPrefectClient") -> str:
+    known = client.read_automations_by_name(heartbeats.AUTOMATION)
+    if not known:
+        raise WrongError("none marks runs Crashed whose process is gone; create it: make deploy")
+    if not known[0].enabled:
+        raise WrongError(f"{heartbeats.AUTOMATION!r} is switched off; switch it on in the UI, or: make deploy")
+    return f"{heartbeats.AUTOMATION!r} is on"
+
+
+def _workers(client: "SyncPrefectClient") -> str:
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        pool = client.read_work_pool(PROJECT)
+    except ObjectNotFound:
+        raise WrongError(f"there is no work pool {PROJECT}; create it: make deploy") from None
+    if pool.is_paused:
+        raise WrongError(f"the work pool {PROJECT} is paused: prefect work-pool resume {PROJECT}")
+    if str(pool.status).rpartition(".")[2] != "READY":
+        raise WrongError(f"no worker polls the work pool {PROJECT}; start one: make worker")
+    return f"a worker polls {PROJECT}"
+
+
+def _project() -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project
+
+
+CHECKS: dict[str, Callable[[], str]] = {
+    "Python": _python,
+    "packages": _packages,
+    "settings": _settings,
+    "flows": _flows,
+    "disk": _disk,
+    "store": _store,
+    "database": _database,
+    "jobs": _jobs,
+    "runs": _zombies,
+    "cluster": _cluster,
+}
+"""What can be looked at without a server."""
+ASKED: dict[str, Callable[["SyncPrefectClient"], str]] = {
+    "versions": _versions,
+    "clock": _clock,
+    "automation": _automation,
+    "workers": _workers,
+}
+"""What the server is asked."""

@@ -1,0 +1,193 @@
+"""`make doctor`: each thing that can be wrong is one line, which says what to do."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from {{ cookiecutter.package_name }}.durable import discovery, doctor, heartbeats, results, upserts
+from {{ cookiecutter.package_name }}.durable.checkpoints import IN_STORE, REMEMBERS
+from {{ cookiecutter.package_name }}.durable.probe import StoreError
+from {{ cookiecutter.package_name }}.durable.settings import PREFIX, PROJECT, ROOT, ProjectSettings, settings
+from {{ cookiecutter.package_name }}.durable.steps import checkpoint
+
+from tests.support import toys
+
+NOBODY = "http://127.0.0.1:9/api"
+
+
+def findings() -> dict[str, doctor.Finding]:
+    return {finding.what: finding for finding in doctor.look()}
+
+
+def wrong(what: str) -> str:
+    """What is said of a thing, which has to be wrong."""
+    found = doctor._finding(what, doctor.CHECKS[what])
+    assert found.verdict == "wrong", found
+    assert "\n" not in found.said
+    return found.said
+
+
+@pytest.mark.usefixtures("api")
+def test_set_up_that_is_right_is_said_line_by_line() -> None:
+    found = findings()
+    assert list(found) == [*doctor.CHECKS, "server", *doctor.ASKED]
+    bad = {what: finding.said for what, finding in found.items() if finding.verdict == "wrong"}
+    # Nothing is deployed. A project without an example has no flow of its own yet, but the tests' ones.
+    assert bad.keys() == {"automation", "workers"}, bad
+
+
+def test_without_a_server_nothing_is_asked_of_it() -> None:
+    with temporary_settings({PREFECT_API_URL: None}):
+        assert doctor._finding("server", lambda: doctor._server("")).verdict == "wrong"
+    with temporary_settings({PREFECT_API_URL: NOBODY}):
+        assert "no Prefect server answers" in doctor._finding("server", lambda: doctor._server(NOBODY)).said
+
+
+def project(monkeypatch: pytest.MonkeyPatch, **said: object) -> None:
+    """Have `pyproject.toml` say something else."""
+    monkeypatch.setattr(doctor, "_project", lambda: said)
+
+
+def test_python_that_is_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    project(monkeypatch, **{"requires-python": ">=3.99"})
+    assert "is not >=3.99; make another environment" in wrong("Python")
+
+
+def test_packages_out_of_their_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = 'pydantic<1; python_version < "3"'
+    project(monkeypatch, dependencies=["prefect<3", "there-is-no-such-package>=1", other, "pydantic"])
+    said = wrong("packages")
+    assert "is not <3; there-is-no-such-package is missing; install what pyproject.toml says" in said
+    assert "pydantic" not in said
+
+
+def test_setting_that_nothing_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX}QWXYZ", "1")
+    assert wrong("settings") == f"nothing reads {PREFIX}QWXYZ; correct the name, or delete it"
+
+
+def test_no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "flows", dict)
+    assert "make flow NAME=orders" in wrong("flows")
+
+
+def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "LEAST_DISK", 1 << 60)
+    assert f"are free in {settings.home}; delete old results, or set {PREFIX}HOME" in wrong("disk")
+
+
+@pytest.mark.usefixtures("api")
+def test_store_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def register() -> str:
+        raise StoreError("results cannot be kept: set another")
+
+    monkeypatch.setattr(results, "register", register)
+    assert wrong("store") == "results cannot be kept: set another"
+
+
+@pytest.mark.skipif(not upserts.WRITES, reason="no database")
+def test_database_that_fails_or_lacks_migrations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upserts, "pending", lambda: ["1a (add a column)", "2b (add another)"])
+    said = "migrations are not applied: 1a (add a column), 2b (add another); apply them: make setup"
+    assert wrong("database") == said
+
+    def prepare() -> str:
+        raise OSError("cannot be opened\nfor a reason")
+
+    monkeypatch.setattr(upserts, "prepare", prepare)
+    assert wrong("database") == "cannot be opened for a reason"
+
+
+@pytest.mark.skipif(not REMEMBERS or (IN_STORE and results.NEEDS_SERVER), reason="no checkpoints but in a store")
+def test_job_that_no_flow_has() -> None:
+    upserts.prepare()
+    for job in (f"{toys.FLOW}/toys", "load-gone/orders"):
+        checkpoint(job, upserts.epoch()).remaining(["1"])
+    assert wrong("jobs") == "no flow has the job load-gone/orders; forget it: make reset JOB=load-gone/orders"
+
+
+def test_run_that_was_killed() -> None:
+    run = uuid4()
+    marker = settings.home / "runs" / f"{run}.run"
+    marker.parent.mkdir()
+    marker.write_text(toys.FLOW)
+    assert wrong("runs") == f"killed flow runs: 1, the first is {run}; resume them: make resume"
+
+
+def test_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_for_cluster() -> None:
+        raise ConnectionError("nothing answers there")
+
+    monkeypatch.setitem(ProjectSettings.names, "cluster_address", "here")
+    monkeypatch.setattr(doctor, "look_for_cluster", look_for_cluster)
+    assert wrong("cluster") == "nothing answers there"
+
+
+# The server
+
+
+def asked(what: str, **client: Any) -> doctor.Finding:
+    """What is said where the server answers so."""
+    return doctor._finding(what, lambda: doctor.ASKED[what](SimpleNamespace(**client)))  # type: ignore[arg-type]
+
+
+def test_server_of_another_version() -> None:
+    found = asked("versions", api_version=lambda: "2.20.1")
+    assert found.verdict == "wrong"
+    assert "the server has Prefect 2.20.1, and this project" in found.said
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(0, "ok"), (3600, "wrong"), (-60, "wrong")])
+def test_clocks_apart(seconds: int, verdict: str) -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+    answer: Callable[[str], Any] = lambda _: SimpleNamespace(headers={"Date": date})  # noqa: E731
+    found = asked("clock", _client=SimpleNamespace(get=answer))
+    assert found.verdict == verdict
+    assert verdict == "ok" or "apart; set both by NTP" in found.said
+
+
+def test_automation_that_is_switched_off() -> None:
+    off = asked("automation", read_automations_by_name=lambda _: [SimpleNamespace(enabled=False)])
+    assert (off.verdict, "is switched off" in off.said) == ("wrong", True)
+
+
+@pytest.mark.usefixtures("api")
+def test_automation_and_workers_of_a_real_server() -> None:
+    with get_client(sync_client=True) as client:
+
+        def said(what: str) -> str:
+            return doctor._finding(what, lambda: doctor.ASKED[what](client)).said
+
+        assert "create it: make deploy" in said("automation")
+        heartbeats.watch_heartbeats(60)
+        assert said("automation").endswith("is on")
+        for known in client.read_automations_by_name(heartbeats.AUTOMATION):
+            client.delete_automation(known.id)
+        assert f"there is no work pool {PROJECT}" in said("workers")
+        client.create_work_pool(WorkPoolCreate(name=PROJECT, type="process"))
+        try:
+            assert f"no worker polls the work pool {PROJECT}; start one: make worker" == said("workers")
+            client._client.patch(f"/work_pools/{PROJECT}", json={"is_paused": True})
+            assert "is paused" in said("workers")
+        finally:
+            client.delete_work_pool(PROJECT)
+
+
+@pytest.mark.usefixtures("api")
+def test_command_ends_with_1_if_something_is_wrong() -> None:
+    command = [sys.executable, "-m", "{{ cookiecutter.package_name }}", "doctor"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "wrong workers: there is no work pool" in done.stdout
+    assert "ok    Python: 3." in done.stdout
+    assert done.stderr == ""
