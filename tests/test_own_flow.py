@@ -121,8 +121,15 @@ class Walk:
         there = f"BIN={Path(sys.executable).parent}"
         return self.run("make", "--no-print-directory", "--old-file=.venv/.ready", there, *arguments, code=code)
 
-    def own_tests(self) -> None:
-        """Run the tests of the owner's flows, and those of the template's that look at what they are."""
+    def check(self, last: bool = False) -> None:
+        """Call `make lint`, and run the tests of the owner's flows and those that look at what they are.
+
+        Args:
+            last: whether the walk ends here; `make test` looks at each step of one variant alone.
+        """
+        if not (last or ALL or self.variant == walked()[0]):
+            return
+        self.make("lint")
         readers = ["conventions.py", "migrations.py", "prefect_yaml.py", "deployment.py"]
         files = [f"tests/durable/test_{reader}" for reader in readers]
         there = [file for file in files if (self.project / file).exists()]
@@ -243,8 +250,7 @@ def go(walk: Walk, api: str) -> None:
         assert f"make run FLOW=load-{name}" in walk.make("flow", f"NAME={name}")
     assert "there is a flow load-orders" in walk.make("flow", "NAME=orders", code=2)
     walk.make("flow", "NAME=", code=2)
-    walk.make("lint")
-    walk.own_tests()
+    walk.check()
     assert "load-orders, load-prices" in walk.make("run", code=2)
 
     # Both run; then both are killed in the middle, and resumed by one command, each by its own flow.
@@ -280,16 +286,14 @@ def go(walk: Walk, api: str) -> None:
     yaml = walk.project / "prefect.yaml"
     text = yaml.read_text()
     yaml.write_text(text[: text.index("  - name: load-prices")] + text[text.index("  - name: load-events") :])
-    walk.make("lint")
-    walk.own_tests()
+    walk.check(last=True)
     assert "0 chunks" not in walk.make("run", "FLOW=load-orders")
 
 
 def from_an_api(walk: Walk) -> None:
     """Write a flow over an API, run it, kill it in the middle, and resume it: no page is fetched again."""
     assert "make run FLOW=load-events" in walk.make("flow", "NAME=events", "FROM=api")
-    walk.make("lint")
-    walk.own_tests()
+    walk.check()
     said = walk.make("run", "FLOW=load-events")
     assert "THINGS_EVENTS_API_URL is not set: a sample API of this process answers" in said
     assert "load-events/events: 3 chunks, 0 skipped, 3 done" in said
