@@ -221,6 +221,19 @@ def test_no_jinja_is_left(baked: Baked, variant: Answers) -> None:
 
 
 @each_variant
+def test_each_promise_names_a_test_that_is_there(baked: Baked, variant: Answers) -> None:
+    project = baked(variant)
+    rows = re.findall(r"^\| (?!what happens)(.+) \|$", (project / "docs/promises.md").read_text("utf-8"), re.MULTILINE)
+    assert len(rows) > 8
+    for row in rows:
+        found = re.findall(r"`(test_\w+\.py)::(test_\w+)`$", row)
+        assert found, f"no test tries: {row}"
+        file, name = found[0]
+        text = (project / "tests/durable" / file).read_text(encoding="utf-8")
+        assert f"\ndef {name}(" in text, f"{file} has no {name}"
+
+
+@each_variant
 def test_text_is_tidy(baked: Baked, variant: Answers) -> None:
     for name, text in texts_of(baked(variant)):
         if not text:

@@ -31,6 +31,8 @@ TIMEOUT = 300.0
 """Seconds for anything to happen."""
 PROMPTS = ("upsert", "checkpoint", "result_storage")
 FILES = 40
+KILLS = 10 if ALL else 3
+"""Of `make prove`, which has tests of its own."""
 SLOW = """
 import time
 from pathlib import Path
@@ -275,6 +277,9 @@ def go(walk: Walk, api: str) -> None:
         walk.assert_loaded(name, folders[name])
     assert "no run was killed" in walk.make("status")
 
+    if ALL or walk.variant == walked()[0]:
+        said = walk.make("prove", "FLOW=load-orders", f"KILLS={KILLS}")
+        assert "Nothing was lost, doubled or different." in said
     add_a_column(walk, folders["prices"])
     from_an_api(walk)
     deploy(walk, api, folders)
@@ -294,6 +299,9 @@ def from_an_api(walk: Walk) -> None:
     """Write a flow over an API, run it, kill it in the middle, and resume it: no page is fetched again."""
     assert "make run FLOW=load-events" in walk.make("flow", "NAME=events", "FROM=api")
     walk.check()
+    if ALL:
+        said = walk.make("prove", "FLOW=load-events", f"KILLS={KILLS}")
+        assert "Nothing was lost, doubled or different." in said
     said = walk.make("run", "FLOW=load-events")
     assert "THINGS_EVENTS_API_URL is not set: a sample API of this process answers" in said
     assert "load-events/events: 3 chunks, 0 skipped, 3 done" in said

@@ -176,6 +176,13 @@ def test_unknown_flow_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_proof_without_a_kill_is_none(tmp_path: Path) -> None:
+    done = proof("--at", "claimed:999", SOUND, home=tmp_path)
+    assert done.returncode == 2
+    assert "no process was killed" in done.stderr
+
+
+@pytest.mark.slow
 def test_interrupted_proof_leaves_nothing_behind(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.support.proof", "--packages", "tests.support.planted", SOUND]
     environment = {**os.environ, f"{PREFIX}HOME": str(tmp_path)}

@@ -43,6 +43,8 @@ class Verdict:
     """How many processes were killed at each point; those that were killed after seconds are under `""`."""
     varying: set[tuple[str, str]] = field(default_factory=set)
     """Tables and columns that differ between two undisturbed runs, and are not compared."""
+    missed: int = 0
+    """Kills that came too late: the process had ended."""
     repeats: int = 0
     """Requests that were sent again with the idempotency key of the first time."""
     faults: dict[Fault, Sequence[Kill]] = field(default_factory=dict)
@@ -58,6 +60,8 @@ class Verdict:
         yield "| | |"
         yield "|---|---|"
         yield f"| kills | {', '.join(f'{count} {point}' for point, count in sorted(points.items())) or 'none'} |"
+        if self.missed:
+            yield f"| kills that came too late | {self.missed} |"
         if never := [point for point in POINTS if self.passed[point] and not self.hit[point]]:
             yield f"| points not hit | {', '.join(never)} |"
         if absent := [point for point in POINTS if not self.passed[point]]:
@@ -88,26 +92,30 @@ def prove(place: Laboratory, verdict: Verdict, plan: "Plan", resumes: bool, adva
     """Prove a flow: run it undisturbed, then kill it in one trial after the other, and compare.
 
     Raises:
-        ProofError: it fails when nobody disturbs it.
+        ProofError: it fails when nobody disturbs it, or no kill has struck.
     """
     began = time.monotonic()
     expected, length = undisturbed(place, verdict, resumes)
     if not (verdict.faults and plan.until_fault):
         with pool_of(plan.jobs, place) as pool:
+            trials = plan.trials(verdict.passed, length)
             attempts = [
                 pool.submit(attempt, place, verdict, kills, number % 2 == 0, expected)
-                for number, kills in enumerate(plan.trials(verdict.passed, length))
+                for number, kills in enumerate(trials)
             ]
-            for each in attempts:
+            for kills, each in zip(trials, attempts, strict=True):
                 faults, struck, again = each.result()
+                verdict.missed += len(kills) - len(struck)
                 verdict.hit.update(kill.point for kill in struck)
                 verdict.repeats += again
                 verdict.faults = dict.fromkeys(faults, struck) | verdict.faults
-                advance(len(struck))
+                advance(len(kills))
                 if verdict.faults and plan.until_fault:
                     pool.shutdown(cancel_futures=True)
                     break
     verdict.seconds = time.monotonic() - began
+    if not verdict.hit and not verdict.faults:
+        raise ProofError(f"{verdict.flow}: no process was killed, they had all ended before; give more KILLS")
 
 
 def undisturbed(place: Laboratory, verdict: Verdict, resumes: bool) -> tuple[State, float]:
