@@ -27,10 +27,10 @@ demo: $(filter .uv/%,$(UV)) ## make a project in .demo, kill its run in the midd
 test: .venv/.ready ## run the tests: the template's, and those of variants in which any two answers come together
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 test-all: .venv/.ready ## the same, slow tests too, for all combinations of the five prompts that choose code
-	@VARIANTS=all $(BIN)/pytest -n 4 --dist worksteal $(ARGS)
+	@VARIANTS=all $(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 # The lowest and the highest versions that the projects' bounds allow.
 .bounds/%/.ready: pyproject.toml $(filter .uv/%,$(UV))
@@ -40,7 +40,7 @@ test-all: .venv/.ready ## the same, slow tests too, for all combinations of the 
 
 test-bounds: .bounds/lowest-direct/.ready .bounds/highest/.ready ## run the variants' own tests with the lowest and the highest versions that their bounds allow
 	@for bound in lowest-direct highest; do echo "== $$bound"; \
-		.bounds/$$bound/bin/pytest -n 4 --dist worksteal tests/test_variants.py $(ARGS) || exit; done
+		.bounds/$$bound/bin/pytest -n 3 --dist worksteal tests/test_variants.py $(ARGS) || exit; done
 
 test-pythons: .venv/.ready ## run the own tests of a few whole projects, with every answer, on the lowest and the newest Python
 	@VARIANTS=spread $(BIN)/pytest tests/test_pythons.py $(ARGS)

@@ -172,7 +172,10 @@ DEPENDS: dict[str, Depends] = {
         "upsert",
         "checkpoint",
     ),
-    "test_origins.py": lambda variant: (variant["cache_key"], variant["task_runner"] == "ray"),
+    "test_origins.py": lambda variant: (
+        variant["cache_key"],
+        variant["task_runner"] == "ray" and variant["cache_key"] != "none",
+    ),
     "test_outages.py": answers_of("result_storage"),
     "test_outages.py::test_run_takes": lambda variant: (variant["result_storage"], variant["cache_key"] == "none"),
     "test_outages.py::test_run_whose": lambda variant: (
@@ -419,7 +422,9 @@ def test_tests_are_the_same_where_they_depend_on_the_same(baked: Callable[[Answe
     names = set()
     variants = chosen()
     for variant, tests in zip(variants, runs(variants), strict=True):
-        for test, texts in own(baked(variant)).items():
+        there_are = own(baked(variant))
+        assert not tests or any(there_are[test] for test in tests), f"{name(variant)} has none of {tests}"
+        for test, texts in there_are.items():
             names |= {test} if texts else set()
             answers = DEPENDS[test](variant)
             if ALL:

@@ -70,7 +70,7 @@ in_a_flow = pytest.mark.usefixtures(*(["api"] if IN_STORE and results.NEEDS_SERV
 only_with_marks = pytest.mark.skipif(not REMEMBERS, reason="each run loads all: there is no mark")
 
 in_threads = pytest.mark.skipif(
-    type(task_runner()).__name__ != "ThreadPoolTaskRunner", reason="the process that is killed loads no chunk itself"
+    type(task_runner()).__name__ != "ThreadPoolTaskRunner", reason="chunks are loaded by other processes"
 )
 
 
@@ -340,6 +340,7 @@ def test_mark_passes_a_rejected_record(source: Path) -> None:
     assert (report["rejected"], mark()) == (1, minute(4))
 
 
+@in_threads
 @pytest.mark.usefixtures("api")
 @pytest.mark.skipif(not high_water.WITH_ROWS, reason="the mark is not in the database")
 def test_mark_moves_in_the_transaction_of_the_last_page(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -460,6 +461,7 @@ def test_killed_at_random_while_the_source_changes_nothing_is_lost_or_doubled(so
     run(source)
     run(source)
     assert loaded() == expected(source)
-    assert repeated() == []
+    if high_water.WITH_ROWS:
+        assert repeated() == []
     if REMEMBERS:
         assert mark() == minute(23 / 2)
