@@ -22,10 +22,9 @@ from {{ cookiecutter.package_name }}.durable.cache_keys import ACROSS_RUNS
 from {{ cookiecutter.package_name }}.durable.checkpoints import IN_STORE, REMEMBERS
 from {{ cookiecutter.package_name }}.durable.errors import ChunksFailedError, TooManyRejectsError
 from {{ cookiecutter.package_name }}.durable.resume import resume_dead_runs
-from {{ cookiecutter.package_name }}.durable.runners import task_runner
 from {{ cookiecutter.package_name }}.durable.runs import dead
 
-from tests.support import feeds, sink
+from tests.support import cluster, feeds, sink
 from tests.support.feed import load_feed, loaded, repeated
 from tests.support.feeds import BAD, FAILING, FLOW, Page, expected, fetches, minute, write
 from tests.support.processes import Child
@@ -69,9 +68,7 @@ if __name__ == "__main__":
 in_a_flow = pytest.mark.usefixtures(*(["api"] if IN_STORE and results.NEEDS_SERVER else []), "flow")
 only_with_marks = pytest.mark.skipif(not REMEMBERS, reason="each run loads all: there is no mark")
 
-in_threads = pytest.mark.skipif(
-    type(task_runner()).__name__ != "ThreadPoolTaskRunner", reason="chunks are loaded by other processes"
-)
+in_threads = pytest.mark.skipif(not cluster.IN_THREADS, reason="chunks are loaded by other processes")
 
 
 @pytest.fixture

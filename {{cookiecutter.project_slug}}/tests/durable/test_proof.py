@@ -13,15 +13,14 @@ import pytest
 
 from {{ cookiecutter.package_name }}.durable import upserts
 from {{ cookiecutter.package_name }}.durable.chunks import RESUMES
-from {{ cookiecutter.package_name }}.durable.runners import task_runner
-from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT, settings
+from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT, ProjectSettings, settings
 
+from tests.support import cluster
 from tests.support.proof.__main__ import Plan
 from tests.support.proof.comparison import Fault, State, compare, repeats, varying_columns
 from tests.support.proof.trials import Kill, ProofError
 from tests.support.proof.victim import OURS, POINTS
 
-IN_THREADS = type(task_runner()).__name__ == "ThreadPoolTaskRunner"
 # Of `tests.support.planted`, which is not imported here: all other tests would then have its tables.
 SOUND = "load-soundly"
 FAULTY = ["load-appended-file", "load-random-key", "load-time-in-key", "load-without-key"]
@@ -33,12 +32,12 @@ TIMEOUT = 1200
 """Seconds, on a busy machine."""
 
 
-def proof(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    """Run the command on the flows with planted faults."""
+def proof(*arguments: str, home: Path, folder: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run the command on the flows with planted faults, in a folder, with more variables of the environment."""
     return subprocess.run(
         [sys.executable, "-m", "tests.support.proof", "--packages", "tests.support.planted", *arguments],
-        cwd=ROOT,
-        env={**os.environ, f"{PREFIX}HOME": str(home)},
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), f"{PREFIX}HOME": str(home), **more},
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
@@ -57,7 +56,7 @@ def verdicts(said: str) -> dict[str, str]:
 
 def state(*rows: tuple[int, str], files: dict[str, list[str]] | None = None, requests: int = 0) -> State:
     found = [([str(key)] if key else [], {"value": value, "loaded_at": str(time.time_ns())}) for key, value in rows]
-    return State({"orders": found}, files or {}, [("POST https://x.example", "", "d")] * requests)
+    return State({"orders": found}, files or {}, [("POST https://x.example", "")] * requests)
 
 
 IGNORED = {("orders", "loaded_at")}
@@ -92,13 +91,14 @@ def test_rows_without_a_key_are_counted() -> None:
 def test_columns_that_differ_without_a_kill_are_found() -> None:
     assert varying_columns(state((1, "a")), state((1, "a"))) == IGNORED
     assert varying_columns(state((0, "a")), state((0, "b"))) == {("orders", "loaded_at"), ("orders", "value")}
+    assert varying_columns(state((0, "a"), (0, "b")), state((0, "b"), (0, "a"))) == IGNORED, "in another order"
 
 
 def test_request_that_is_sent_again_with_its_key_is_one_effect() -> None:
-    once = [("POST https://x.example", "key", "d")]
+    once = [("POST https://x.example", "key")]
     assert compare(State({}, {}, once), State({}, {}, once * 3)) == []
     assert repeats(once * 3) == 2
-    other = [*once, ("POST https://x.example", "another", "d")]
+    other = [*once, ("POST https://x.example", "another")]
     assert [fault.what for fault in compare(State({}, {}, once), State({}, {}, other))] == ["doubled"]
 
 
@@ -118,11 +118,11 @@ def test_what_is_no_moment_is_refused(text: str) -> None:
 
 def test_kills_are_at_all_points_that_are_passed_and_at_any_time() -> None:
     passed = Counter(dict.fromkeys(POINTS[:4], 5))
-    trials = Plan(50, [], 1, until_fault=False, jobs=1, cluster=False).trials(passed, 2.0)
+    trials = Plan(50, [], 1, until_fault=False, jobs=1).trials(passed, 2.0)
     kills = [kill for trial in trials for kill in trial]
     assert len(kills) == 50
     assert {kill.point for kill in kills} == {*POINTS[:4], ""}
-    assert {kill.how for kill in kills} == {"KILL", "TERM"}
+    assert {kill.how for kill in kills} == {"KILL", "TERM"} | (set() if cluster.IN_THREADS else {"WORKER"})
     assert all(1 <= int(kill.at.partition(":")[2]) <= 5 for kill in kills if kill.point)
 
 
@@ -139,7 +139,7 @@ def test_files_of_durable_are_known() -> None:
 
 @pytest.mark.slow
 def test_flows_with_a_planted_fault_are_convicted(tmp_path: Path) -> None:
-    flows = [flow for flow in FAULTY if IN_THREADS or flow in WITHOUT_KILLS]
+    flows = [flow for flow in FAULTY if cluster.IN_THREADS or flow in WITHOUT_KILLS]
     flows = [flow for flow in flows if RESUMES or flow != "load-time-in-key"]
     done = proof("--until-fault", "--kills", "50", *flows, home=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -150,7 +150,7 @@ def test_flows_with_a_planted_fault_are_convicted(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not IN_THREADS, reason="chunks are done by other processes, which die at no named point")
+@pytest.mark.skipif(not cluster.IN_THREADS, reason="chunks are done by other processes, which die at no named point")
 def test_fault_is_shown_again_by_the_command_of_the_report(tmp_path: Path) -> None:
     done = proof("--at", "request answered:2", "load-without-key", home=tmp_path)
     assert done.returncode == 1
@@ -173,6 +173,25 @@ def test_unknown_flow_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "there is no flow load-nothing; there are: load-" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_nothing_that_the_environment_names_is_used(tmp_path: Path) -> None:
+    mine, nobody = tmp_path / "mine", "127.0.0.1:9"
+    (tmp_path / ".env").write_text(f"PREFECT_API_URL=http://{nobody}/api\nPREFECT_API_DATABASE_CONNECTION_URL=no\n")
+    places = {"results_dir": str(mine), "results_endpoint": f"http://{nobody}", "database_url": places_of_rows(mine)}
+    named = {f"{PREFIX}{name.upper()}": place for name, place in places.items() if name in ProjectSettings.names}
+    done = proof("--kills", "2", SOUND, home=tmp_path / "home", folder=tmp_path, **named)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not mine.exists()
+
+
+def places_of_rows(file: Path) -> str:
+    """The URL of a database in a file that is not there, or of a server that is not."""
+    if not upserts.WRITES:
+        return ""
+    driver = upserts.database().url.drivername
+    return f"{driver}://127.0.0.1:9/none" if driver.startswith("postgresql") else f"{driver}:///{file}"
 
 
 @pytest.mark.slow

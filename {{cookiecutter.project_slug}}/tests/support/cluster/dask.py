@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 # Its processes are forks too, as those of `processes.py`: so they start in no time.
 ENVIRONMENT = {"DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver"}
+IN_THREADS = False
+"""Whether chunks are done by the flow's own process."""
 
 
 @contextmanager

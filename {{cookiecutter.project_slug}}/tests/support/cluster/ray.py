@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 ENVIRONMENT: dict[str, str] = {}
+IN_THREADS = False
+"""Whether chunks are done by the flow's own process."""
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from contextlib import AbstractContextManager, nullcontext
 
 ENVIRONMENT: dict[str, str] = {}
+IN_THREADS = True
+"""Whether chunks are done by the flow's own process."""
 
 
 def started() -> AbstractContextManager[object]:

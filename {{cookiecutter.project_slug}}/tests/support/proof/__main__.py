@@ -26,7 +26,7 @@ from rich.progress import Progress
 from .comparison import Fault, State, compare, repeats, varying_columns
 from .trials import Kill, Laboratory, ProofError, Trial, laboratory
 from .victim import POINTS
-from tests.support import sink
+from tests.support import cluster, sink
 
 SUSPECT = "does a key hold a time or a random value?"
 
@@ -195,7 +195,6 @@ class Plan:
     seed: int
     until_fault: bool
     jobs: int
-    cluster: bool
 
     def trials(self, passed: Counter[str], length: float) -> Sequence[Sequence[Kill]]:
         """Return the kills of each trial: at points that a run passes in turn, and at any time of its length."""
@@ -203,7 +202,7 @@ class Plan:
             return [self.at]
         dice = random.Random(self.seed)
         points = itertools.cycle(point for point in POINTS if passed[point])
-        how = ["KILL", "TERM", *(["WORKER"] if self.cluster else [])]
+        how = ["KILL", "TERM", *([] if cluster.IN_THREADS else ["WORKER"])]
         found: list[list[Kill]] = []
         left = self.kills
         while left > 0:
@@ -252,7 +251,7 @@ def run(given: Sequence[str]) -> int:
     with laboratory(project["settings"], packages) as place:
         console.print(f"Each trial has an empty home, database and store of its own, in {place.folder}.")
         console.print("Requests of httpx that change something go to a receiver here. Yours is what your flow reads.")
-        plan = Plan(1 if at else asked.kills, at, asked.seed, asked.until_fault, asked.jobs, project["cluster"])
+        plan = Plan(1 if at else asked.kills, at, asked.seed, asked.until_fault, asked.jobs)
         verdicts = []
         for flow in asked.flows or project["flows"]:
             verdicts.append(Verdict(flow, asked.arguments))

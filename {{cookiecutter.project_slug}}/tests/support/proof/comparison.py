@@ -2,14 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
 Row = tuple[list[str], dict[str, str]]
 """The key of a row, and its other columns, as text; the key is empty in a table without a primary key."""
-Request = tuple[str, str, str]
-"""Method and URL, idempotency key (or nothing), and a digest of the body."""
+Request = tuple[str, str]
+"""Method and URL, and the idempotency key, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,23 @@ def varying_columns(first: State, second: State) -> set[tuple[str, str]]:
     """Return the tables and columns that differ between two undisturbed runs, such as a time of loading."""
     found = set()
     for name, rows in first.tables.items():
-        others = {json.dumps(key): values for key, values in second.tables.get(name, [])}
-        # Rows without a key are compared in the order of loading.
-        pairs = (
-            (values, others.get(json.dumps(key), values) if key else other)
-            for (key, values), (_, other) in zip(rows, second.tables.get(name, rows), strict=False)
-        )
-        found |= {(name, column) for one, other in pairs for column in one if one[column] != other.get(column)}
+        # Rows with one key are compared; where there is none, all values of a column are, in whatever order.
+        sides: list[tuple[Mapping[str, object], Mapping[str, object]]]
+        if rows and rows[0][0]:
+            others = {json.dumps(key): values for key, values in second.tables.get(name, [])}
+            sides = [(values, others.get(json.dumps(key), values)) for key, values in rows]
+        else:
+            sides = [(_values(rows), _values(second.tables.get(name, [])))]
+        found |= {(name, column) for one, other in sides for column in one if one[column] != other.get(column)}
+    return found
+
+
+def _values(rows: list[Row]) -> dict[str, Counter[str]]:
+    """Return how often each column has each value."""
+    found: dict[str, Counter[str]] = {}
+    for _, values in rows:
+        for column, value in values.items():
+            found.setdefault(column, Counter())[value] += 1
     return found
 
 
@@ -69,7 +79,7 @@ def compare(expected: State, found: State, ignored: Set[tuple[str, str]] = froze
 
 def repeats(requests: list[Request]) -> int:
     """Return how many requests were sent again with the idempotency key of the first time, which is no fault."""
-    keyed = [(what, key) for what, key, _ in requests if key]
+    keyed = [request for request in requests if request[1]]
     return len(keyed) - len(set(keyed))
 
 
@@ -82,8 +92,8 @@ def _rows(rows: list[Row], ignored: set[str]) -> Counter[tuple[str, str]]:
 
 def _effects(requests: list[Request]) -> list[str]:
     """Return the effects of requests: those with one idempotency key are one, and each without a key is one."""
-    keyed = {(what, key) for what, key, _ in requests if key}
-    return [what for what, _ in keyed] + [f"{what} without Idempotency-Key" for what, key, _ in requests if not key]
+    keyed = {request for request in requests if request[1]}
+    return [what for what, _ in keyed] + [f"{what} without Idempotency-Key" for what, key in requests if not key]
 
 
 def _key(row: tuple[str, str]) -> str:

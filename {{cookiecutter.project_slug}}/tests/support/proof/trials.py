@@ -1,24 +1,26 @@
 """Trials: a flow in an empty home, with a database and a store of its own, killed and brought to its end."""
 
-import hashlib
 import json
 import os
 import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, chdir, contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import forkserver
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+from {{ cookiecutter.package_name }}.durable.server import ServerError, server
 
 from .comparison import Request, State
 from .victim import POINTS, PREFIX, work
@@ -30,15 +32,6 @@ STRIKES = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "WORKER": signal.SIGK
 ATTEMPTS = 5
 """How often a killed run may have to be run again."""
 FORKS = ForkServerContext()
-SERVER = """
-import sys
-from pathlib import Path
-from {{ cookiecutter.package_name }}.durable.server import server
-
-with server(Path(sys.argv[1])) as url:
-    print(url, flush=True)
-    sys.stdin.read()
-"""
 
 
 class ProofError(Exception):
@@ -84,7 +77,7 @@ class Kill:
 
     def strike(self, process: BaseProcess, struck: list["Kill"]) -> None:
         """Kill a process, or one of its cluster; add this to the kills that have struck."""
-        if not process.is_alive() or process.pid is None:
+        if process.pid is None or wait([process.sentinel], 0):
             return
         leaves = _leaves(process.pid) if self.how == "WORKER" else []
         with suppress(ProcessLookupError):
@@ -111,9 +104,8 @@ class _Record(BaseHTTPRequestHandler):
     server: Receiver
 
     def _record(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        what = f"{self.command} {self.headers['X-To']}"
-        request = what, self.headers.get("Idempotency-Key", ""), hashlib.sha256(body).hexdigest()[:12]
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        request = f"{self.command} {self.headers['X-To']}", self.headers.get("Idempotency-Key", "")
         self.server.requests.setdefault(self.path.strip("/"), []).append(request)
         self.send_response_only(200)
         self.send_header("Content-Type", "application/json")
@@ -136,6 +128,8 @@ class Laboratory:
         self.receiver = Receiver()
         self.begun: list[BaseProcess] = []
         self.ended = False
+        self.lock = threading.Lock()
+        """Of the processes: whoever starts one also asks for the ends of all, and two may not read one end."""
 
     def start(self, arguments: Sequence[str], environment: dict[str, str], folder: Path) -> tuple[BaseProcess, Path]:
         """Start a command of the project; return its process, and the file that gets its output.
@@ -148,17 +142,27 @@ class Laboratory:
         output = folder / f"{len(self.begun)}.out"
         given = {**self.settings, **environment}
         process = FORKS.Process(target=work, args=(list(arguments), given, output, self.packages))
-        process.start()
+        with self.lock:
+            process.start()
         self.begun.append(process)
         return process, output
+
+    def end_of(self, process: BaseProcess) -> int | None:
+        """Wait for a process, and kill one that takes too long; return its exit code, that of a signal negative."""
+        if not wait([process.sentinel], TIMEOUT):
+            process.kill()
+        with self.lock:
+            process.join()
+            return process.exitcode
 
     def end(self) -> None:
         """End all that runs; nothing more begins."""
         self.ended = True
         for process in self.begun:
-            if process.is_alive():
-                process.kill()
-                process.join()
+            with self.lock:
+                if process.is_alive():
+                    process.kill()
+                    process.join()
         self.receiver.shutdown()
         self.receiver.server_close()
 
@@ -179,50 +183,37 @@ def laboratory(settings: dict[str, str], packages: Sequence[str]) -> Iterator[La
     # One that the user of a database server may look into.
     folder = Path(tempfile.mkdtemp(prefix="{{ cookiecutter.project_slug }}-proof-"))
     folder.chmod(0o755)
-    found = Laboratory(folder, settings, packages)
     given = dict(os.environ)
-    server = None
-    try:
-        for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stack.callback(os.environ.update, given)
+        stack.callback(os.environ.clear)
+        stack.callback(sink.stop)
+        for name in [name for name in os.environ if name.startswith(("PREFECT_", PREFIX))]:
             del os.environ[name]
         os.environ |= {
             "TESTS_FOLDER": str(folder),
             "PYTHONPATH": os.pathsep.join(sys.path),
+            f"{PREFIX}ENV_FILE": os.devnull,
             "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:",
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
             **cluster.ENVIRONMENT,
         }
-        memory = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:"}
-        server = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(folder / "server.log")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=folder,
-            env={**os.environ, **memory, f"{PREFIX}ENV_FILE": os.devnull},
-            start_new_session=True,
-        )
-        try:
-            os.environ |= store.start(folder / "store")
-            sink.begin(folder / "database")
-        except UnavailableError as error:
-            raise ProofError(str(error)) from error
-        assert server.stdout
-        if not (url := server.stdout.readline().strip()):
-            raise ProofError((folder / "server.log").read_text(encoding="utf-8")[-2000:])
-        os.environ["PREFECT_API_URL"] = url
-        FORKS.set_forkserver_preload([work.__module__])
+        # Prefect reads the `.env` of the folder in which it is imported: here, and where processes are forked from.
+        with chdir(folder):
+            try:
+                os.environ["PREFECT_API_URL"] = stack.enter_context(server(folder / "server.log"))
+                os.environ |= store.start(folder / "store")
+                sink.begin(folder / "database")
+            except (ServerError, UnavailableError) as error:
+                raise ProofError(str(error)) from error
+            FORKS.set_forkserver_preload(["prefect.flow_engine", "prefect.task_engine", work.__module__])
+            forkserver.ensure_running()
+        found = Laboratory(folder, settings, packages)
+        stack.callback(found.end)
         yield found
-    finally:
-        found.end()
-        if server and server.stdin:
-            server.stdin.close()
-            server.wait()
-        sink.stop()
-        os.environ.clear()
-        os.environ |= given
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Trial:
@@ -254,12 +245,10 @@ class Trial:
     def run(self, *command: str) -> tuple[int | None, str]:
         """Run the flow, or another command, to its end; return its exit code and what it says."""
         process, output = self.place.start(command or self.command, self.environment, self.folder)
-        process.join(TIMEOUT)
-        if process.is_alive():
-            process.kill()
+        code = self.place.end_of(process)
         if (points := output.with_suffix(".points")).exists():
             self.passed = Counter(json.loads(points.read_text(encoding="utf-8")))
-        return process.exitcode, output.read_text(encoding="utf-8", errors="replace").strip()
+        return code, output.read_text(encoding="utf-8", errors="replace").strip()
 
     def disturb(self, kills: Sequence[Kill]) -> list[Kill]:
         """Run the flow in as many processes as there are kills, at the same time; return the kills that have struck."""
@@ -274,8 +263,7 @@ class Trial:
                 timers.append(threading.Timer(kill.seconds, kill.strike, (process, struck)))
                 timers[-1].start()
         for kill, process in begun:
-            process.join(TIMEOUT)
-            if kill.point and process.exitcode == -signal.SIGKILL:
+            if self.place.end_of(process) == -signal.SIGKILL and kill.point:
                 struck.append(kill)
         for timer in timers:
             timer.cancel()
@@ -303,11 +291,10 @@ class Trial:
         Raises:
             ProofError: it cannot be looked at.
         """
-        process, output = self.place.start(["observe"], self.environment, self.folder)
-        process.join(TIMEOUT)
-        if process.exitcode:
-            raise ProofError(output.read_text(encoding="utf-8")[-2000:].strip())
-        found = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
+        code, said = self.run("observe")
+        if code:
+            raise ProofError(said[-2000:])
+        found = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
         tables = {name: [(key, values) for key, values in rows] for name, rows in found["tables"].items()}
         requests = list(self.place.receiver.requests.get(self.name, []))
         return State(tables, found["files"], requests)

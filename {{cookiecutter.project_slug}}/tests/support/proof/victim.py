@@ -1,7 +1,8 @@
 """A process of the proof: one command of the project, which may die at a point of its steps.
 
 It is forked from a process that has imported Prefect and nothing of the project, so that each one reads its settings
-from an environment of its own.
+from an environment of its own. This module imports neither: Prefect reads the environment and the folder in which it is
+imported, and whoever starts the proof has others.
 """
 
 import http.client
@@ -16,10 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import prefect.flow_engine
-import prefect.task_engine  # noqa: F401 - before the fork: it takes seconds
-from prefect.results import ResultStore
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from sqlalchemy import Engine, event
 
 PREFIX = "{{ cookiecutter.package_name | upper }}_"
@@ -47,7 +44,7 @@ def work(arguments: list[str], environment: Mapping[str, str], output: Path, pac
     """Call the command line with arguments, in a fork; die where `PROOF_AT` says, as `committed:3`.
 
     Args:
-        arguments: of the command line; `observe` has what is there written to a file beside the output.
+        arguments: of the command line; `observe` has what is there written to `state.json` beside the output.
         environment: what is added to this process's.
         output: gets what is printed; a file beside it, how often each point was passed.
         packages: where flows are, beside the project's own.
@@ -57,11 +54,13 @@ def work(arguments: list[str], environment: Mapping[str, str], output: Path, pac
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.setpgid(0, 0)
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
     from {{ cookiecutter.package_name }}.durable import cli, discovery
 
     discovery.PACKAGES += packages
     if arguments == ["observe"]:
-        output.with_suffix(".json").write_text(json.dumps(observe()), encoding="utf-8")
+        output.with_name("state.json").write_text(json.dumps(observe()), encoding="utf-8")
         return
     passed = watch(os.environ.get("PROOF_AT", ""))
     sys.argv = ["{{ cookiecutter.package_name }}", *arguments]
@@ -155,6 +154,8 @@ def watch_steps(here: Callable[[str], None]) -> None:
 
 def watch_results(here: Callable[[str], None]) -> None:
     """Pass a point where Prefect has stored a result."""
+    from prefect.results import ResultStore
+
     plain, plain_async = ResultStore.persist_result_record, ResultStore.apersist_result_record
 
     def persist(self: Any, *arguments: Any, **options: Any) -> None:
@@ -174,8 +175,10 @@ def watch_requests(here: Callable[[str], None]) -> None:
     receiver, server = os.environ["PROOF_RECEIVER"], httpx.URL(os.environ["PREFECT_API_URL"])
 
     def led(request: httpx.Request, content: bytes) -> httpx.Request:
+        # Without the query, which may hold a secret: the report names the URL.
+        headers = {"X-To": str(request.url.copy_with(query=None))}
         kept = {name: request.headers[name] for name in ("Idempotency-Key", "Content-Type") if name in request.headers}
-        return httpx.Request(request.method, receiver, headers={**kept, "X-To": str(request.url)}, content=content)
+        return httpx.Request(request.method, receiver, headers=headers | kept, content=content)
 
     def passes(request: httpx.Request) -> bool:
         to_prefect = (request.url.host, request.url.port) == (server.host, server.port)
