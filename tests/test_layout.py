@@ -34,10 +34,10 @@ FEWEST = """
     package/__init__.py package/__main__.py package/flows/__init__.py
     durable/__init__.py durable/__init__.pyi durable/artifacts.py durable/backfills.py durable/cache_keys.py
     durable/checkpoints.py durable/chunks.py durable/cli.py durable/context.py durable/cursors.py durable/deployments.py
-    durable/doctor.py
-    durable/discovery.py durable/effects.py durable/errors.py durable/fields.py durable/flows.py durable/heartbeats.py
-    durable/high_water.py durable/limits.py durable/names.py durable/outbox.py durable/prefect_yaml.py durable/probe.py
-    durable/progress.py durable/records.py durable/rejects.py durable/results.py durable/resume.py durable/retries.py
+    durable/discovery.py durable/doctor.py durable/effects.py durable/errors.py durable/fields.py durable/flows.py
+    durable/heartbeats.py durable/high_water.py durable/limits.py durable/names.py durable/outbox.py
+    durable/prefect_yaml.py durable/probe.py durable/progress.py
+    durable/records.py durable/rejects.py durable/results.py durable/resume.py durable/retries.py
     durable/runners.py durable/runs.py durable/scaffold.py durable/server.py durable/settings.py durable/steps.py
     durable/tasks.py durable/upserts.py durable/skeletons/__init__.py.jinja durable/skeletons/deployment.yaml.jinja
     durable/skeletons/tables.py.jinja durable/skeletons/api/flow.py.jinja durable/skeletons/api/sample_api.py.jinja
@@ -50,13 +50,13 @@ FEWEST = """
     tests/support/feed.py tests/support/feeds.py
     tests/durable/test_deployment.py tests/durable/test_durability.py tests/durable/test_effects.py
     tests/durable/test_flows.py tests/durable/test_server.py tests/support/effects.py
-    tests/durable/test_doctor.py
-    tests/durable/test_heartbeats.py tests/durable/test_names.py tests/durable/test_prefect_yaml.py
+    tests/durable/test_doctor.py tests/durable/test_heartbeats.py tests/durable/test_names.py
+    tests/durable/test_prefect_yaml.py
     tests/durable/test_progress.py tests/durable/test_records.py tests/durable/test_results.py
     tests/durable/test_runners.py tests/durable/test_settings.py tests/durable/test_upserts.py tests/flows/__init__.py
     tests/support/__init__.py tests/support/cluster.py tests/support/deploying.py tests/support/processes.py
     tests/support/sink.py tests/support/store.py tests/support/toy.py tests/support/toys.py
-    tests/support/loaded.py tests/support/planted.py tests/durable/test_proof.py
+    tests/support/loaded.py tests/support/parts.py tests/support/planted.py tests/durable/test_proof.py
     tests/support/proof/__init__.py tests/support/proof/__main__.py tests/support/proof/comparison.py
     tests/support/proof/project.py tests/support/proof/trials.py tests/support/proof/victim.py
 """

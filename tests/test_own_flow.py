@@ -31,8 +31,6 @@ TIMEOUT = 300.0
 """Seconds for anything to happen."""
 PROMPTS = ("upsert", "checkpoint", "result_storage")
 FILES = 40
-KILLS = 10 if ALL else 3
-"""Of `make prove`, which has tests of its own."""
 SLOW = """
 import time
 from pathlib import Path
@@ -100,6 +98,8 @@ class Walk:
         # As its owner's programs do, it compiles its modules once.
         del self.environment["PYTHONDONTWRITEBYTECODE"]
         self.database = variant.get("upsert", "sqlite") != "none"
+        self.thorough = ALL or variant == walked()[0]
+        """Whether each step is looked at; `make test` does that in one variant alone."""
 
     def run(self, *arguments: object, code: int = 0) -> str:
         """Run a program in the project, and return what it says."""
@@ -127,15 +127,20 @@ class Walk:
         """Call `make lint`, and run the tests of the owner's flows and those that look at what they are.
 
         Args:
-            last: whether the walk ends here; `make test` looks at each step of one variant alone.
+            last: whether the walk ends here.
         """
-        if not (last or ALL or self.variant == walked()[0]):
+        if not (last or self.thorough):
             return
         self.make("lint")
         readers = ["conventions.py", "migrations.py", "prefect_yaml.py", "deployment.py"]
         files = [f"tests/durable/test_{reader}" for reader in readers]
         there = [file for file in files if (self.project / file).exists()]
         self.make("test", f"ARGS=tests/flows {' '.join(there)} -n 0 -q -p no:cacheprovider")
+
+    def prove(self, flow: str) -> None:
+        """Kill a flow in `make prove`, which has tests of its own."""
+        said = self.make("prove", f"FLOW={flow}", f"KILLS={10 if ALL else 3}")
+        assert "Nothing was lost, doubled or different." in said
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a program in the project, in a session of its own."""
@@ -277,9 +282,8 @@ def go(walk: Walk, api: str) -> None:
         walk.assert_loaded(name, folders[name])
     assert "no run was killed" in walk.make("status")
 
-    if ALL or walk.variant == walked()[0]:
-        said = walk.make("prove", "FLOW=load-orders", f"KILLS={KILLS}")
-        assert "Nothing was lost, doubled or different." in said
+    if walk.thorough:
+        walk.prove("load-orders")
     add_a_column(walk, folders["prices"])
     from_an_api(walk)
     deploy(walk, api, folders)
@@ -300,8 +304,7 @@ def from_an_api(walk: Walk) -> None:
     assert "make run FLOW=load-events" in walk.make("flow", "NAME=events", "FROM=api")
     walk.check()
     if ALL:
-        said = walk.make("prove", "FLOW=load-events", f"KILLS={KILLS}")
-        assert "Nothing was lost, doubled or different." in said
+        walk.prove("load-events")
     said = walk.make("run", "FLOW=load-events")
     assert "THINGS_EVENTS_API_URL is not set: a sample API of this process answers" in said
     assert "load-events/events: 3 chunks, 0 skipped, 3 done" in said

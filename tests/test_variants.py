@@ -77,6 +77,11 @@ def flows(variant: Answers) -> tuple[object, ...]:
     return variant["checkpoint"], variant["upsert"], variant["cache_key"] == "none"
 
 
+def kills_in_threads(variant: Answers) -> tuple[object, ...]:
+    """Of tests that are skipped on clusters."""
+    return (*flows(variant), *marks_or_kinds(variant)) if variant["task_runner"] == "threads" else ("cluster",)
+
+
 def results_count(variant: Answers) -> bool:
     """Say whether the stored results of chunks are read."""
     return variant["upsert"] == "none" or variant["checkpoint"] == "none"
@@ -134,12 +139,8 @@ DEPENDS: dict[str, Depends] = {
     "test_cursors.py": on_clusters(
         lambda variant: (*marks(variant), variant["upsert"], variant["cache_key"] == "none"), Each, "checkpoint"
     ),
-    "test_cursors.py::test_killed": lambda variant: (
-        (*flows(variant), *marks_or_kinds(variant)) if variant["task_runner"] == "threads" else ("cluster",)
-    ),
-    "test_cursors.py::test_resumed": lambda variant: (
-        (*flows(variant), *marks_or_kinds(variant)) if variant["task_runner"] == "threads" else ("cluster",)
-    ),
+    "test_cursors.py::test_killed": kills_in_threads,
+    "test_cursors.py::test_resumed": kills_in_threads,
     "test_deployment.py": lambda variant: (
         variant["deployment"],
         variant["result_storage"] == "local",
@@ -191,6 +192,10 @@ DEPENDS: dict[str, Depends] = {
         variant[prompt] for prompt in ("upsert", "checkpoint", "task_runner")
     ),
     "test_proof.py::test_interrupted": answers_of("task_runner"),
+    "test_proof.py::test_nothing_that": lambda variant: Each(
+        variant[prompt] for prompt in ("upsert", "task_runner", "result_storage")
+    ),
+    "test_proof.py::test_proof_without": answers_of("task_runner"),
     "test_proof.py::test_sound": lambda variant: Each(
         variant[prompt] for prompt in ("upsert", "checkpoint", "task_runner", "result_storage")
     ),

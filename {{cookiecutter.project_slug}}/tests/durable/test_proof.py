@@ -15,7 +15,7 @@ from {{ cookiecutter.package_name }}.durable import upserts
 from {{ cookiecutter.package_name }}.durable.chunks import RESUMES
 from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT, ProjectSettings, settings
 
-from tests.support import cluster
+from tests.support import cluster, sink
 from tests.support.proof.__main__ import Plan
 from tests.support.proof.comparison import Fault, State, compare, repeats, varying_columns
 from tests.support.proof.trials import Kill, ProofError
@@ -179,19 +179,12 @@ def test_unknown_flow_is_one_line(tmp_path: Path) -> None:
 def test_nothing_that_the_environment_names_is_used(tmp_path: Path) -> None:
     mine, nobody = tmp_path / "mine", "127.0.0.1:9"
     (tmp_path / ".env").write_text(f"PREFECT_API_URL=http://{nobody}/api\nPREFECT_API_DATABASE_CONNECTION_URL=no\n")
-    places = {"results_dir": str(mine), "results_endpoint": f"http://{nobody}", "database_url": places_of_rows(mine)}
+    places = {"results_dir": str(mine), "results_endpoint": f"http://{nobody}"}
     named = {f"{PREFIX}{name.upper()}": place for name, place in places.items() if name in ProjectSettings.names}
+    named |= sink.elsewhere(mine)
     done = proof("--kills", "2", SOUND, home=tmp_path / "home", folder=tmp_path, **named)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not mine.exists()
-
-
-def places_of_rows(file: Path) -> str:
-    """The URL of a database in a file that is not there, or of a server that is not."""
-    if not upserts.WRITES:
-        return ""
-    driver = upserts.database().url.drivername
-    return f"{driver}://127.0.0.1:9/none" if driver.startswith("postgresql") else f"{driver}:///{file}"
 
 
 @pytest.mark.slow

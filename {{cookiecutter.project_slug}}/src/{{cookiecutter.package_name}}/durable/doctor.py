@@ -10,6 +10,7 @@ import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -80,8 +81,7 @@ def _finding(what: str, check: Callable[[], str]) -> Finding:
         return Finding("-", what, str(reason))
     except Exception as error:
         # Whatever a library raises is what is wrong.
-        known = isinstance(error, WrongError)
-        return Finding("wrong", what, str(error) if known else one_line(getattr(error, "orig", None) or error))
+        return Finding("wrong", what, one_line(getattr(error, "orig", None) or error))
 
 
 # This machine
@@ -136,9 +136,7 @@ def _disk() -> str:
 
 
 def _store() -> str:
-    if not results.NEEDS_SERVER:
-        return results.register()
-    with server.server():
+    with server.server() if results.NEEDS_SERVER else nullcontext():
         return results.register()
 
 

@@ -1,7 +1,6 @@
 """Flows with a planted fault each, which the proof has to find, and one without."""
 
 import time
-from dataclasses import dataclass
 from uuid import uuid4
 
 import httpx
@@ -16,27 +15,7 @@ from {{ cookiecutter.package_name }}.durable import (
 )
 from {{ cookiecutter.package_name }}.durable.settings import settings
 
-URL = "https://crm.example.com/parts"
-
-
-@dataclass(frozen=True)
-class Part:
-    """A chunk."""
-
-    number: int
-    extra: str = ""
-
-    @property
-    def key(self) -> str:
-        return f"{self.number}{self.extra}"
-
-    @property
-    def label(self) -> str:
-        return f"part {self.number}"
-
-
-def parts(extra: str = "") -> list[Part]:
-    return [Part(number, extra) for number in range(6)]
+from .parts import URL, Part, parts
 
 
 @durable_task(version="1")

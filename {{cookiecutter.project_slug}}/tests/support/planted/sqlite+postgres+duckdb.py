@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -22,32 +21,12 @@ from {{ cookiecutter.package_name }}.durable import (
 )
 from {{ cookiecutter.package_name }}.durable.settings import settings
 
-URL = "https://crm.example.com/parts"
+from .parts import URL, Part, parts
 
 loaded = Table(
     "planted", metadata, Column("id", String(40), primary_key=True), Column("times", Integer, nullable=False)
 )
 appended = Table("planted_rows", metadata, Column("number", Integer, nullable=False))
-
-
-@dataclass(frozen=True)
-class Part:
-    """A chunk."""
-
-    number: int
-    extra: str = ""
-
-    @property
-    def key(self) -> str:
-        return f"{self.number}{self.extra}"
-
-    @property
-    def label(self) -> str:
-        return f"part {self.number}"
-
-
-def parts(extra: str = "") -> list[Part]:
-    return [Part(number, extra) for number in range(6)]
 
 
 def write(step: Step, rows: Sequence[dict[str, Any]]) -> Counts | None:

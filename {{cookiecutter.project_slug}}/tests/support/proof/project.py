@@ -8,7 +8,13 @@ from typing import Any
 from {{ cookiecutter.package_name }}.durable import discovery
 from {{ cookiecutter.package_name }}.durable.chunks import RESUMES
 from {{ cookiecutter.package_name }}.durable.errors import SettingsError
-from {{ cookiecutter.package_name }}.durable.settings import PACKAGE, PREFIX, ProjectSettings, env_variables, settings
+from {{ cookiecutter.package_name }}.durable.settings import (
+    PACKAGE,
+    PREFIX,
+    ProjectSettings,
+    env_variables,
+    settings,
+)
 
 
 def describe() -> dict[str, Any]:

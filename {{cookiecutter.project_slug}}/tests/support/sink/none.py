@@ -15,6 +15,11 @@ def own() -> dict[str, str]:
     return {}
 
 
+def elsewhere(file: Path) -> dict[str, str]:
+    """Return an environment that leads to a database: there is none."""
+    return {}
+
+
 def remove(environment: dict[str, str]) -> None:
     """Remove what `own` has made: nothing."""
 

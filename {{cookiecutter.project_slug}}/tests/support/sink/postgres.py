@@ -148,6 +148,11 @@ def end() -> None:
     stop()
 
 
+def elsewhere(file: Path) -> dict[str, str]:
+    """Return an environment that leads to a server that is not there."""
+    return {SETTING: "postgresql+psycopg://127.0.0.1:9/none"}
+
+
 def remove(environment: dict[str, str]) -> None:
     """Remove a database that `own` has made."""
     _on(make_url(os.environ[SERVER]), f'DROP DATABASE "{make_url(environment[SETTING]).database}" WITH (FORCE)')

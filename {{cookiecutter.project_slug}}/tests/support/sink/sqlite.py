@@ -16,6 +16,11 @@ def own() -> dict[str, str]:
     return {}
 
 
+def elsewhere(file: Path) -> dict[str, str]:
+    """Return an environment that leads to a database in a file."""
+    return {"{{ cookiecutter.package_name | upper }}_DATABASE_URL": f"sqlite:///{file}"}
+
+
 def remove(environment: dict[str, str]) -> None:
     """Remove what `own` has made: it is in the home."""
 
