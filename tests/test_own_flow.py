@@ -432,6 +432,9 @@ def deploy(walk: Walk, api: str, folders: dict[str, Path]) -> None:
             said = walk.make("resume")
             assert "is scheduled; a worker will resume it" in said
             wait(lambda: state(flow_run.id) == "Completed", story)
+            crashed = [str(state.message) for state in client.read_flow_run_states(flow_run.id) if state.is_crashed()]
+            # What `make resume` waits for: a worker reports again after the hooks of a crash.
+            assert any(message.startswith("Process exited with status code") for message in crashed), story()
         finally:
             os.killpg(worker.pid, signal.SIGTERM)
             worker.wait(60)

@@ -5,6 +5,8 @@ import json
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,7 +17,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.runtime import task_run
-from prefect.states import Cancelled, Completed, Failed, Pending, Running
+from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running, Scheduled
 
 from {{ cookiecutter.package_name }}.durable import (
     Counts,
@@ -23,6 +25,7 @@ from {{ cookiecutter.package_name }}.durable import (
     Step,
     durable_flow,
     durable_task,
+    resume,
     run_chunks,
     upserts,
 )
@@ -34,7 +37,7 @@ from {{ cookiecutter.package_name }}.durable.errors import (
     TooManyRejectsError,
 )
 from {{ cookiecutter.package_name }}.durable.rejects import Reject, collect, set_aside
-from {{ cookiecutter.package_name }}.durable.resume import resume_dead_runs
+from {{ cookiecutter.package_name }}.durable.resume import FIRST_REPORT, resume_dead_runs
 from {{ cookiecutter.package_name }}.durable.runs import alive, dead
 from {{ cookiecutter.package_name }}.durable.settings import settings
 from {{ cookiecutter.package_name }}.durable.steps import checkpoint
@@ -495,6 +498,49 @@ def test_run_that_a_person_has_ended_stays_so(state: State, tmp_path: Path, caps
     assert f"is {state.name}; it stays so" in capsys.readouterr().out
     assert state_of(flow_run.id) == state.name
     assert dead() == []
+
+
+def test_deployed_run_is_scheduled_when_its_worker_has_reported_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resume, "REPORTS", 4.0)
+    deployed = left_by_a_worker(tmp_path, Running())
+    with ThreadPoolExecutor(1) as pool:
+        resuming = pool.submit(copy_context().run, resume_dead_runs, lambda _: None)
+        time.sleep(1)
+        assert not resuming.done()
+        report(deployed, Crashed(message=f"{FIRST_REPORT}: -9."))
+        time.sleep(1)
+        assert not resuming.done()
+        assert resuming.result()
+    assert state_of(deployed.id) == "Scheduled"
+
+
+@pytest.mark.parametrize("state", [Scheduled(), Pending(), Completed()], ids=lambda state: state.name)
+def test_deployed_run_that_goes_on_elsewhere_meanwhile_is_left(tmp_path: Path, state: State) -> None:
+    deployed = left_by_a_worker(tmp_path, Crashed(message=f"{FIRST_REPORT}: -9."))
+    with ThreadPoolExecutor(1) as pool:
+        resuming = pool.submit(copy_context().run, resume_dead_runs, lambda _: None)
+        time.sleep(1)
+        assert not resuming.done()
+        report(deployed, state)
+        assert resuming.result()
+    assert state_of(deployed.id) == state.name
+
+
+def left_by_a_worker(tmp_path: Path, state: State) -> FlowRun:
+    """Have a flow run of a deployment, as a worker on this machine leaves it whose process was killed."""
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(load_toys), name=str(uuid4()))
+        given = {"source": str(tmp_path / "f.txt")}
+        flow_run = client.create_flow_run_from_deployment(deployment, parameters=given, state=state)
+    mark(flow_run.id)
+    return flow_run
+
+
+def report(flow_run: FlowRun, state: State) -> None:
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(flow_run.id, state, force=True)
 
 
 def left_by_a_kill(

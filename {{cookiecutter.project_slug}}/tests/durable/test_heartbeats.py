@@ -13,12 +13,14 @@ import httpx
 import pytest
 from prefect import Task, get_client
 from prefect.client.schemas.objects import State
+from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Running
+from prefect.states import Crashed, Running
 
+from {{ cookiecutter.package_name }}.durable import resume
 from {{ cookiecutter.package_name }}.durable.heartbeats import AUTOMATION
 from {{ cookiecutter.package_name }}.durable.server import ServerError, check
-from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT
+from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT, settings
 
 from tests.support.deploying import MAKE, copy, deployed, environment_of, make, stop
 
@@ -79,7 +81,9 @@ def wait(happens: Callable[[], object], log: Path) -> None:
 # It starts a dozen programs, which takes long on a busy machine.
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_killed_run_is_crashed_by_the_server_and_resumed(ui: str, tmp_path: Path) -> None:
+def test_killed_run_is_crashed_by_the_server_and_resumed(
+    ui: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = tmp_path / "log"
     project = copy(tmp_path)
     assert "--within must be at least 10" in make(project, "deploy", "IMAGE=any", "WITHIN=9").stderr
@@ -120,3 +124,14 @@ def test_killed_run_is_crashed_by_the_server_and_resumed(ui: str, tmp_path: Path
         assert state().is_scheduled()
         assert client.read_task_run(task_run.id).state_name == "Crashed"
         assert "Nothing to resume" in make(project, "resume").stdout
+
+        # A worker that saw the process die is waited for until it says that it has done all.
+        monkeypatch.setattr(resume, "REPORTS", 3600.0)
+        killed: State = Crashed(message=f"{resume.FIRST_REPORT}: -9.")
+        client.set_flow_run_state(flow_run.id, killed, force=True)
+        run_of = {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.role": "flow-run"}
+        emit_event(resume.EXECUTED, {"prefect.resource.id": "prefect.worker.any"}, related=[run_of])
+        (settings.home / "runs").mkdir(parents=True)
+        (settings.home / "runs" / f"{flow_run.id}.run").touch()
+        assert resume.resume_dead_runs(lambda _: None)
+        assert state().is_scheduled()

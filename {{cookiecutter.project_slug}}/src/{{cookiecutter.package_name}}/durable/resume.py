@@ -7,7 +7,9 @@ its own flow, and one that a person has ended (Cancelled, Failed, Completed) sta
 
 import inspect
 import sys
+import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +17,9 @@ from filelock import FileLock, Timeout
 from prefect import Flow, get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowFilter, FlowRunFilter, TaskRunFilter
-from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.events.filters import EventFilter
 from prefect.exceptions import ObjectNotFound, ParameterTypeError
 from prefect.flow_engine import run_flow
 from prefect.states import Crashed, Scheduled
@@ -28,6 +31,14 @@ from .server import where
 from .settings import settings
 
 KILLED = "The process of this run was killed."
+FIRST_REPORT = "Process exited with status code"
+"""How a worker's report of a killed process begins, before the hooks of `on_crashed`; it reports again after them."""
+EXECUTED = "prefect.worker.executed-flow-run"
+"""The event by which a worker says that it has done all for a run."""
+REPORTS = 30.0
+"""Seconds after the first report within which the second one comes; it would end a run that is scheduled before it."""
+DEATH = 5.0
+"""Seconds within which a worker reports that a process of its machine is dead."""
 
 
 def resume_dead_runs(show: Callable[[Any], None]) -> bool:
@@ -78,9 +89,7 @@ class _Resuming:
             return True
         if flow_run.deployment_id:
             forget(flow_run_id)
-            # Unless it has been resumed elsewhere meanwhile.
-            at_work = state and (state.is_running() or state.is_crashed())
-            return self.schedule(flow_run) if at_work else True
+            return self.schedule(flow_run)
         name = self.client.read_flow(flow_run.flow_id).name
         if reason := self._misfit(name, flow_run.parameters):
             print(f"Flow run {flow_run.name} is left: {reason}.", file=sys.stderr)
@@ -126,10 +135,37 @@ class _Resuming:
         return self.client.read_flow_runs(flow_filter=flow, flow_run_filter=runs, sort=FlowRunSort.START_TIME_ASC)
 
     def schedule(self, flow_run: FlowRun) -> bool:
-        """Have a worker resume a run of a deployment."""
+        """Have a worker resume a run of a deployment, unless it has been resumed elsewhere meanwhile."""
+        flow_run = self._reported(flow_run)
+        if not (flow_run.state and (flow_run.state.is_running() or flow_run.state.is_crashed())):
+            return True
         self._requeue(flow_run)
         print(f"Flow run {flow_run.name} is scheduled; a worker will resume it.")
         return True
+
+    def _reported(self, flow_run: FlowRun) -> FlowRun:
+        """Wait until a worker has nothing more to report of a run whose process was killed, and return the run."""
+        seen = time.monotonic()
+        while flow_run.state and self._has_more_to_come(flow_run, flow_run.state, time.monotonic() - seen):
+            time.sleep(0.5)
+            flow_run = self.client.read_flow_run(flow_run.id)
+        return flow_run
+
+    def _has_more_to_come(self, flow_run: FlowRun, state: State, waited: float) -> bool:
+        """Tell whether a worker may have more to report of a run that has been waited for so many seconds."""
+        if state.is_running():
+            return waited < DEATH
+        if not (state.is_crashed() and (state.message or "").startswith(FIRST_REPORT)):
+            return False
+        done = EventFilter.model_validate(
+            {
+                "event": {"name": [EXECUTED]},
+                "related": {"id": [f"prefect.flow-run.{flow_run.id}"]},
+                "occurred": {"since": state.timestamp},
+            }
+        )
+        age = (datetime.now(UTC) - state.timestamp).total_seconds()
+        return age < REPORTS and not self.client.read_events(done, limit=1).events
 
     def _requeue(self, flow_run: FlowRun) -> None:
         self._end_tasks(flow_run, ["PENDING", "RUNNING"])
