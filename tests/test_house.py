@@ -22,7 +22,7 @@ DURABLE = f"{PACKAGE}.durable"
 LAYERS = [
     "artifacts canonical context errors fields masking names parts probe progress",
     "settings",
-    "backfills block delivery discovery identity limits runs server tables transient",
+    "backfills block delivery discovery identity labels limits runs server tables transient",
     "attempts cache_keys migrations results rows",
     "bounds locks marks retries upserts",
     "checkpoints deployments high_water tasks",
@@ -33,6 +33,7 @@ LAYERS = [
     "chunks",
     "flows",
     "heartbeats prefect_yaml resume scaffold",
+    "alerts",
     "cli doctor",
 ]
 """The modules of `durable`, from the ground up: each imports from layers below its own. CONTRIBUTING says why."""

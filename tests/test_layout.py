@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,35 +31,33 @@ HOME = os.path.expanduser("~")
 # of its package, and `durable` for its folder in there.
 FEWEST = """
     .env.example .gitignore .pre-commit-config.yaml AGENTS.md LICENSE Makefile README.md prefect.yaml pyproject.toml
-    docs/code.md docs/operation.md docs/promises.md docs/sources.md docs/writing.md
-    package/__init__.py package/__main__.py package/flows/__init__.py
-    durable/__init__.py durable/__init__.pyi durable/artifacts.py durable/backfills.py durable/cache_keys.py
-    durable/checkpoints.py durable/chunks.py durable/cli.py durable/context.py durable/cursors.py durable/deployments.py
-    durable/discovery.py durable/doctor.py durable/effects.py durable/errors.py durable/fields.py durable/flows.py
-    durable/heartbeats.py durable/high_water.py durable/limits.py durable/names.py durable/outbox.py
-    durable/prefect_yaml.py durable/probe.py durable/progress.py
-    durable/records.py durable/rejects.py durable/results.py durable/resume.py durable/retries.py
-    durable/runners.py durable/runs.py durable/scaffold.py durable/server.py durable/settings.py durable/steps.py
-    durable/tasks.py durable/upserts.py durable/skeletons/__init__.py.jinja durable/skeletons/deployment.yaml.jinja
-    durable/skeletons/tables.py.jinja durable/skeletons/api/flow.py.jinja durable/skeletons/api/sample_api.py.jinja
-    durable/skeletons/api/source.py.jinja durable/skeletons/api/test.py.jinja
-    durable/skeletons/files/2026-01-01.csv durable/skeletons/files/2026-01-02.csv
-    durable/skeletons/files/flow.py.jinja durable/skeletons/files/source.py.jinja durable/skeletons/files/test.py.jinja
-    tests/__init__.py tests/conftest.py tests/durable/__init__.py tests/durable/test_artifacts.py
-    tests/durable/test_chunks.py tests/durable/test_cli.py tests/durable/test_conventions.py
-    tests/durable/test_cursors.py tests/durable/test_backfills.py tests/durable/test_limits.py
-    tests/support/feed.py tests/support/feeds.py
-    tests/durable/test_deployment.py tests/durable/test_durability.py tests/durable/test_effects.py
-    tests/durable/test_flows.py tests/durable/test_server.py tests/support/effects.py
-    tests/durable/test_doctor.py tests/durable/test_heartbeats.py tests/durable/test_names.py
-    tests/durable/test_prefect_yaml.py
+    docs/code.md docs/operation.md docs/promises.md docs/sources.md docs/writing.md package/__init__.py
+    package/__main__.py package/flows/__init__.py durable/__init__.py durable/__init__.pyi durable/alert.jinja
+    durable/alert.json.jinja durable/alerts.py durable/artifacts.py durable/labels.py durable/backfills.py
+    durable/cache_keys.py durable/checkpoints.py durable/chunks.py durable/cli.py durable/context.py
+    durable/cursors.py durable/deployments.py durable/discovery.py durable/doctor.py durable/effects.py
+    durable/errors.py durable/fields.py durable/flows.py durable/heartbeats.py durable/high_water.py durable/limits.py
+    durable/names.py durable/outbox.py durable/prefect_yaml.py durable/probe.py durable/progress.py durable/records.py
+    durable/rejects.py durable/results.py durable/resume.py durable/retries.py durable/runners.py durable/runs.py
+    durable/scaffold.py durable/server.py durable/settings.py durable/steps.py durable/tasks.py durable/upserts.py
+    durable/skeletons/__init__.py.jinja durable/skeletons/deployment.yaml.jinja durable/skeletons/tables.py.jinja
+    durable/skeletons/api/flow.py.jinja durable/skeletons/api/sample_api.py.jinja
+    durable/skeletons/api/source.py.jinja durable/skeletons/api/test.py.jinja durable/skeletons/files/2026-01-01.csv
+    durable/skeletons/files/2026-01-02.csv durable/skeletons/files/flow.py.jinja
+    durable/skeletons/files/source.py.jinja durable/skeletons/files/test.py.jinja tests/__init__.py tests/conftest.py
+    tests/durable/__init__.py tests/durable/test_artifacts.py tests/durable/test_chunks.py tests/durable/test_cli.py
+    tests/durable/test_conventions.py tests/durable/test_cursors.py tests/durable/test_backfills.py
+    tests/durable/test_limits.py tests/support/feed.py tests/support/feeds.py tests/durable/test_deployment.py
+    tests/durable/test_durability.py tests/durable/test_effects.py tests/durable/test_flows.py
+    tests/durable/test_server.py tests/support/effects.py tests/durable/test_alerts.py tests/durable/test_doctor.py
+    tests/durable/test_heartbeats.py tests/durable/test_names.py tests/durable/test_prefect_yaml.py
     tests/durable/test_progress.py tests/durable/test_records.py tests/durable/test_results.py
     tests/durable/test_runners.py tests/durable/test_settings.py tests/durable/test_upserts.py tests/flows/__init__.py
     tests/support/__init__.py tests/support/cluster.py tests/support/deploying.py tests/support/processes.py
-    tests/support/sink.py tests/support/store.py tests/support/toy.py tests/support/toys.py
-    tests/support/loaded.py tests/support/parts.py tests/support/planted.py tests/durable/test_proof.py
-    tests/support/proof/__init__.py tests/support/proof/__main__.py tests/support/proof/comparison.py
-    tests/support/proof/project.py tests/support/proof/trials.py tests/support/proof/victim.py
+    tests/support/sink.py tests/support/store.py tests/support/toy.py tests/support/toys.py tests/support/loaded.py
+    tests/support/parts.py tests/support/planted.py tests/durable/test_proof.py tests/support/proof/__init__.py
+    tests/support/proof/__main__.py tests/support/proof/comparison.py tests/support/proof/project.py
+    tests/support/proof/trials.py tests/support/proof/victim.py
 """
 # Those that the defaults have beside them: of the example, the cache key, the retries, the database and the checkpoint.
 DEFAULTS = """
@@ -511,6 +510,20 @@ def test_jobs_of_kubernetes_are_valid(baked: Baked, tmp_path: Path) -> None:
     jobs = sorted(tmp_path.iterdir())
     assert jobs
     run(ROOT, "kubernetes-validate", "--strict", *map(str, jobs))
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd-analyze")
+def test_units_of_systemd_are_valid(baked: Baked, tmp_path: Path) -> None:
+    page = (baked({}) / "docs" / "operation.md").read_text()
+    (block,) = re.findall(r"```ini\n(.*?)```", page, re.DOTALL)
+    units = re.findall(r"# /etc/systemd/system/(\S+)\n((?:(?!# /etc).*\n)+)", block)
+    for name, text in units:
+        # The user and the project of a machine that is not this one.
+        here = text.replace("/srv/durable-flights/.venv/bin/python", sys.executable).replace("User=loader\n", "")
+        (tmp_path / name).write_text(here.replace("/srv/durable-flights", str(tmp_path)))
+    files = [f"./{name}" for name, _ in units]
+    assert len(files) == 2
+    subprocess.run([str(shutil.which("systemd-analyze")), "verify", *files], cwd=tmp_path, check=True)
 
 
 def manifest(template: dict[str, Any]) -> dict[str, Any]:

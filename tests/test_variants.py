@@ -89,6 +89,7 @@ def results_count(variant: Answers) -> bool:
 
 # Tests of a file, or those of it whose names begin so; the longest name that fits counts.
 DEPENDS: dict[str, Depends] = {
+    "test_alerts.py": answers_of(),
     "test_artifacts.py": answers_of(),
     "test_attempts.py": answers_of("retry_policy"),
     "test_backfills.py": answers_of(),

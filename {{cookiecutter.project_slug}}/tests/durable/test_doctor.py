@@ -13,9 +13,11 @@ import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from pydantic import SecretStr
 
-from {{ cookiecutter.package_name }}.durable import discovery, doctor, heartbeats, results, upserts
+from {{ cookiecutter.package_name }}.durable import discovery, doctor, heartbeats, labels, results, upserts
 from {{ cookiecutter.package_name }}.durable.checkpoints import IN_STORE, REMEMBERS
+from {{ cookiecutter.package_name }}.durable.labels import AlertSettings
 from {{ cookiecutter.package_name }}.durable.probe import StoreError
 from {{ cookiecutter.package_name }}.durable.settings import PREFIX, PROJECT, ROOT, ProjectSettings, settings
 from {{ cookiecutter.package_name }}.durable.steps import checkpoint
@@ -159,6 +161,24 @@ def test_clocks_apart(seconds: int, verdict: str) -> None:
 def test_automation_that_is_switched_off() -> None:
     off = asked("automation", read_automations_by_name=lambda _: [SimpleNamespace(enabled=False)])
     assert (off.verdict, "is switched off" in off.said) == ("wrong", True)
+
+
+@pytest.mark.parametrize(
+    ("url", "automations", "verdict", "said"),
+    [
+        ("", [], "-", "ALERT_URL is not set"),
+        ("https://example.com", [], "wrong", "make deploy"),
+        ("https://example.com", [SimpleNamespace(enabled=False)], "wrong", "is switched off"),
+        ("https://example.com", [SimpleNamespace(enabled=True)], "ok", "is on"),
+    ],
+)
+def test_alerts(
+    url: str, automations: list[SimpleNamespace], verdict: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "settings", AlertSettings(alert_url=SecretStr(url)))
+    found = asked("alerts", read_automations_by_name=lambda _: automations)
+    assert found.verdict == verdict
+    assert said in found.said
 
 
 @pytest.mark.usefixtures("api")

@@ -1,13 +1,17 @@
 """The server takes the end of a run's heartbeats for its end: a run of a deployment is killed, elsewhere as it were."""
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import httpx
 import pytest
@@ -22,7 +26,7 @@ from {{ cookiecutter.package_name }}.durable.heartbeats import AUTOMATION
 from {{ cookiecutter.package_name }}.durable.server import ServerError, check
 from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT, settings
 
-from tests.support.deploying import MAKE, copy, deployed, environment_of, make, stop
+from tests.support.deploying import FLOW, MAKE, copy, deployed, environment_of, make, stop
 
 TIMEOUT = 120
 """Seconds for anything to happen."""
@@ -32,11 +36,53 @@ from prefect import get_client
 from prefect.flow_engine import run_flow
 from {{ cookiecutter.package_name }}.flows.probes import flow
 
-flow.run_chunks = lambda *_, **__: time.sleep(3600)
+if sys.argv[2:]:
+    flow.run_chunks = lambda *_, **__: time.sleep(3600)
 with get_client(sync_client=True) as client:
     flow_run = client.read_flow_run(sys.argv[1])
 run_flow(flow.load_probes, flow_run=flow_run)
 """
+FAILED = """load-probes: probes is Failed
+flow: load-probes
+job: load-probes/probes
+done: 2 of 3 chunks
+reason: ChunksFailedError; its log says more
+next: prefect flow-run retry {id}"""
+"""Where the server has no pages."""
+
+
+class Receiver(ThreadingHTTPServer):
+    """A webhook that keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.texts: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/a-secret"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        self.server.texts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture
@@ -82,10 +128,11 @@ def wait(happens: Callable[[], object], log: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_run_is_crashed_by_the_server_and_resumed(
-    ui: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ui: str, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = tmp_path / "log"
     project = copy(tmp_path)
+    monkeypatch.setenv(f"{PREFIX}ALERT_URL", receiver.url)
     assert "--within must be at least 10" in make(project, "deploy", "IMAGE=any", "WITHIN=9").stderr
     with deployed(project, "IMAGE=any", "WITHIN=10") as deployment, get_client(sync_client=True) as client:
         # The first one is changed, not a second one made.
@@ -105,7 +152,7 @@ def test_killed_run_is_crashed_by_the_server_and_resumed(
 
         # With a home of its own, as on another machine: nothing is left of it here.
         environment = environment_of(project) | {f"{PREFIX}HOME": str(tmp_path / "elsewhere")}
-        command = [sys.executable, "-c", RUN, str(flow_run.id)]
+        command = [sys.executable, "-c", RUN, str(flow_run.id), "sleep"]
         run = subprocess.Popen(command, env=environment, text=True, start_new_session=True)
         try:
             wait(heartbeats, log)
@@ -117,6 +164,8 @@ def test_killed_run_is_crashed_by_the_server_and_resumed(
         wait(lambda: not state().is_running(), log)
         assert state().is_crashed()
         assert state().message == "No heartbeat for 10 s: the process is gone."
+        wait(lambda: receiver.texts, log)
+        assert "next: make resume" in receiver.texts[0]
         task_run = client.create_task_run(Task(lambda: None, name="task"), flow_run.id, "0", state=Running())
         done = make(project, "resume")
         assert done.returncode == 0, done.stderr
@@ -129,9 +178,24 @@ def test_killed_run_is_crashed_by_the_server_and_resumed(
         monkeypatch.setattr(resume, "REPORTS", 3600.0)
         killed: State = Crashed(message=f"{resume.FIRST_REPORT}: -9.")
         client.set_flow_run_state(flow_run.id, killed, force=True)
-        run_of = {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.role": "flow-run"}
-        emit_event(resume.EXECUTED, {"prefect.resource.id": "prefect.worker.any"}, related=[run_of])
+        related = {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.role": "flow-run"}
+        emit_event(resume.EXECUTED, {"prefect.resource.id": "prefect.worker.any"}, related=[related])
         (settings.home / "runs").mkdir(parents=True)
         (settings.home / "runs" / f"{flow_run.id}.run").touch()
         assert resume.resume_dead_runs(lambda _: None)
         assert state().is_scheduled()
+
+        # People are told of a run that fails, and of one that no worker takes up.
+        folder = tmp_path / "files"
+        shutil.copytree(project / "data" / "probes", folder)
+        (folder / "bad.csv").write_text("id,name,amount,4711\n1,4711,4711,4711\n")
+        failing = client.create_flow_run_from_deployment(deployment.id, parameters={"folder": str(folder)})
+        late = client.create_flow_run_from_deployment(deployment.id)
+        subprocess.run([*command[:-2], str(failing.id)], env=environment, check=False, timeout=TIMEOUT)
+        failed = FAILED.format(id=failing.id)
+        wait(lambda: failed in receiver.texts, log)
+        wait(lambda: [text for text in receiver.texts if f"{FLOW}: {late.name} is Late" in text], log)
+        assert "next: make worker" in receiver.texts[-1]
+        assert "4711" not in "".join(receiver.texts)
+        # By the server and above; not when it was resumed.
+        assert len([text for text in receiver.texts if "is Crashed" in text]) == 2

@@ -24,6 +24,7 @@ from .errors import (
     TooManyRejectsError,
     one_line,
 )
+from .labels import DONE, JOB, label_run
 from .progress import progress
 from .runners import final_state
 from .settings import PREFIX, settings
@@ -136,7 +137,13 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
     reports: dict[str, Counts] = {}
     failures: dict[str, str] = {}
     lost = 0
-    with progress(f"{FLOW.get()}-progress", job, len(by_key), len(by_key) - len(todo)) as advance:
+    left = len(todo)
+
+    def tell() -> None:
+        label_run({JOB: name, DONE: f"{len(by_key) - left} of {len(by_key)} chunks"})
+
+    tell()
+    with progress(f"{FLOW.get()}-progress", job, len(by_key), len(by_key) - left) as advance:
         for batch in _batches(todo, cursor):
             steps = [Step(name, chunk.key, epoch, chunk.label) for chunk in batch]
             if cursor and high_water.WITH_ROWS and batch[-1] is todo[-1]:
@@ -152,6 +159,7 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
                 if state.is_failed() or state.is_crashed():
                     failures[chunk.key] = one_line(report)
                 else:
+                    left -= 1
                     if _results_count():
                         if not stored(state):
                             lost += 1
@@ -161,7 +169,9 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
                     if report is not None and state.name != "Cached":
                         reports[chunk.key] = dict(report)
                         rejects.count(name, chunk.key, report)
-                advance()
+                if advance():
+                    tell()
+    tell()
     effects, reason = outbox.deliver_left(name)
     run_report = _report(name, by_key.values(), reports.values(), len(failures), effects)
     _leave_artifacts(by_key, reports, failures, run_report)

@@ -190,6 +190,7 @@ def prepare_server(*, within: int | None = None) -> int:
         within: Seconds without a heartbeat after which a run is Crashed; three times the time between two by default.
     """
     from . import deployments, results
+    from .alerts import prepare_alerts
     from .heartbeats import watch_heartbeats
     from .limits import RateLimit
     from .probe import StoreError
@@ -205,6 +206,7 @@ def prepare_server(*, within: int | None = None) -> int:
             print(f"a run without a heartbeat for {watch_heartbeats(within)} s will be Crashed")
             for limit in RateLimit.every.values():
                 print(limit.prepare())
+            print(prepare_alerts())
     except StoreError as error:
         return _complain(error)
     return 0

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from . import checkpoints, deployments, discovery, heartbeats, results, server, upserts
+from . import alerts, checkpoints, deployments, discovery, heartbeats, labels, results, server, upserts
 from .errors import one_line
 from .runners import look_for_cluster
 from .runs import dead
@@ -208,6 +208,17 @@ def _automation(client: "SyncPrefectClient") -> str:
     return f"{heartbeats.AUTOMATION!r} is on"
 
 
+def _alerts(client: "SyncPrefectClient") -> str:
+    known = client.read_automations_by_name(alerts.AUTOMATION)
+    if not labels.settings.alert_url.get_secret_value():
+        raise NothingError(f"{PREFIX}ALERT_URL is not set: nobody is told of runs that fail")
+    if not known:
+        raise WrongError("nobody is told of runs that fail, for nothing sends alerts; have it sent: make deploy")
+    if not known[0].enabled:
+        raise WrongError(f"{alerts.AUTOMATION!r} is switched off; switch it on in the UI, or: make deploy")
+    return f"{alerts.AUTOMATION!r} is on"
+
+
 def _workers(client: "SyncPrefectClient") -> str:
     from prefect.exceptions import ObjectNotFound
 
@@ -244,6 +255,7 @@ ASKED: dict[str, Callable[["SyncPrefectClient"], str]] = {
     "versions": _versions,
     "clock": _clock,
     "automation": _automation,
+    "alerts": _alerts,
     "workers": _workers,
 }
 """What the server is asked."""

@@ -21,6 +21,7 @@ from prefect.runtime import flow_run
 from . import discovery, upserts
 from .context import FLOW, LOOKING, ChunksLeftError
 from .errors import InputError
+from .labels import REASON, label_run
 from .results import register
 from .runners import look_for_cluster, task_runner
 from .runs import alive
@@ -108,10 +109,20 @@ def _running(name: str) -> Iterator[None]:
             return
         look_for_cluster()
         upserts.prepare()
-        with alive(flow_run.id, name):
+        with alive(flow_run.id, name), _telling():
             yield
     finally:
         FLOW.reset(token)
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Have the server know the class of an error; see `alerts.py`."""
+    try:
+        yield
+    except Exception as error:
+        label_run({REASON: type(error).__name__})
+        raise
 
 
 def all_done(flow: Flow[Any, Any], parameters: dict[str, Any]) -> Any:

@@ -7,6 +7,7 @@ for as long, on a machine that sleeps or without a network, is taken for dead to
 from datetime import timedelta
 
 from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
@@ -61,9 +62,14 @@ def watch_heartbeats(within: int | None = None) -> int:
         ],
     )
     with get_client(sync_client=True) as client:
-        known = client.read_automations_by_name(AUTOMATION)
-        if known:
-            client.update_automation(known[0].id, wanted)
-        else:
-            client.create_automation(wanted)
+        save_automation(client, wanted)
     return seconds
+
+
+def save_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
+    """Create an automation, or change the one of its name."""
+    known = client.read_automations_by_name(wanted.name)
+    if known:
+        client.update_automation(known[0].id, wanted)
+    else:
+        client.create_automation(wanted)

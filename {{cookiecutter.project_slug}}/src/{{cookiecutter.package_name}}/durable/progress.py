@@ -32,8 +32,10 @@ class RateColumn(ProgressColumn):
 
 
 @contextmanager
-def progress(key: str, title: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
+def progress(key: str, title: str, total: int, done: int = 0) -> Iterator[Callable[[], bool]]:
     """Show how far a run is; call what is yielded once for each part that was done.
+
+    That returns whether it has told the server, which it does not each time.
 
     Args:
         key: of the artifact, of lower-case letters, digits and dashes.
@@ -55,13 +57,15 @@ def progress(key: str, title: str, total: int, done: int = 0) -> Iterator[Callab
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=total, completed=done)
 
-        def advance() -> None:
+        def advance() -> bool:
             nonlocal done, shown
             done += 1
             bar.advance(task)
-            if time.monotonic() - shown >= INTERVAL:
-                update_progress_artifact(artifact, _percent(done, total))
-                shown = time.monotonic()
+            if time.monotonic() - shown < INTERVAL:
+                return False
+            update_progress_artifact(artifact, _percent(done, total))
+            shown = time.monotonic()
+            return True
 
         yield advance
     update_progress_artifact(artifact, _percent(done, total))

@@ -169,7 +169,9 @@ class _Resuming:
 
     def _requeue(self, flow_run: FlowRun) -> None:
         self._end_tasks(flow_run, ["PENDING", "RUNNING"])
-        self.client.set_flow_run_state(flow_run.id, Crashed(message=KILLED), force=True)
+        # Once: people are told of each crash.
+        if not (flow_run.state and flow_run.state.is_crashed()):
+            self.client.set_flow_run_state(flow_run.id, Crashed(message=KILLED), force=True)
         self.client.set_flow_run_state(flow_run.id, Scheduled(message="Resumed."), force=True)
 
     def _end_tasks(self, killed: FlowRun, states: list[str]) -> None:

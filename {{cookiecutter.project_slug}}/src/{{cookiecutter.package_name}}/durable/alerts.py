@@ -1,0 +1,107 @@
+"""Alerts: the Prefect server sends a message when a run of a deployment fails, is crashed or is late.
+
+It does so by an automation, with one of Prefect's notification blocks. The message has the flow, the job, how much is
+done, the class of the error and the command that takes the run up. It does not have what an error says, for that may
+hold values of a record.
+"""
+
+import json
+from importlib.resources import files
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from prefect import get_client
+from prefect.blocks.abstract import NotificationBlock
+from prefect.blocks.notifications import CustomWebhookNotificationBlock, MicrosoftTeamsWebhook
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.events.actions import SendNotification
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectNotFound
+from prefect.types import SecretDict
+from pydantic import SecretStr
+
+from .discovery import flows
+from .errors import SettingsError
+from .heartbeats import save_automation
+from .labels import settings
+from .settings import PREFIX, PROJECT
+
+AUTOMATION = f"{PROJECT}: alerts"
+"""Its name on the server."""
+BLOCK = f"{PROJECT}-alerts"
+"""The name of the notification block that keeps the URL, encrypted."""
+STATES = ("Failed", "TimedOut", "Crashed", "Late")
+"""The states of a run that people are told of."""
+TEAMS = ("logic.azure.com", "api.powerplatform.com")
+"""What the hosts of Teams' webhooks end with. All others get JSON with one field, `text`, as Slack takes it."""
+
+
+def prepare_alerts() -> str:
+    """Have the server send alerts, or none where the setting is empty. Idempotent.
+
+    Returns:
+        Where they go, in words.
+
+    Raises:
+        SettingsError: there is no such block, or the URL is none of its service.
+    """
+    url = settings.alert_url.get_secret_value()
+    with get_client(sync_client=True) as client:
+        if not url:
+            for known in client.read_automations_by_name(AUTOMATION):
+                client.delete_automation(known.id)
+            return f"no alerts are sent: {PREFIX}ALERT_URL is not set"
+        block = _block(client, url)
+        subject, _, body = _text("alert.jinja").partition("\n")
+        save_automation(
+            client,
+            AutomationCore(
+                name=AUTOMATION,
+                description="A message for each run of a deployment that fails, is crashed or is late.",
+                trigger=EventTrigger(
+                    expect={f"prefect.flow-run.{state}" for state in STATES},
+                    match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+                    match_related=[
+                        ResourceSpecification(
+                            {"prefect.resource.role": "flow", "prefect.resource.name": list(flows())}
+                        ),
+                        ResourceSpecification({"prefect.resource.role": "deployment"}),
+                    ],
+                    for_each={"prefect.resource.id"},
+                    posture=Posture.Reactive,
+                    threshold=1,
+                ),
+                actions=[SendNotification(block_document_id=block, subject=subject, body=body)],
+            ),
+        )
+    return f"alerts go to {urlsplit(url).hostname or url}"
+
+
+def _text(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _block(client: SyncPrefectClient, url: str) -> UUID:
+    host = urlsplit(url).hostname
+    if not host:
+        kind, _, name = url.partition("/")
+        try:
+            return client.read_block_document_by_name(name, kind).id
+        except ObjectNotFound:
+            raise SettingsError(f"{PREFIX}ALERT_URL: the server has no block {url}") from None
+    if host.endswith(TEAMS):
+        try:
+            return _saved(client, MicrosoftTeamsWebhook(url=SecretStr(url)))
+        except ValueError:
+            raise SettingsError(
+                f"{PREFIX}ALERT_URL: Prefect takes no such URL of Teams; make a notification block in its UI, and give"
+                " its type and name instead"
+            ) from None
+    request = json.loads(_text("alert.json.jinja"))
+    return _saved(client, CustomWebhookNotificationBlock(name=PROJECT, secrets=SecretDict({"url": url}), **request))
+
+
+def _saved(client: SyncPrefectClient, block: NotificationBlock) -> UUID:
+    block.save(BLOCK, overwrite=True)
+    return client.read_block_document_by_name(BLOCK, block.get_block_type_slug()).id

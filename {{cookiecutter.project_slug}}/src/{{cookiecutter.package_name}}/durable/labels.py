@@ -1,0 +1,41 @@
+"""What the Prefect server has to know of a deployed run to tell people of it, and where: see `alerts.py`."""
+
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+import httpx
+from prefect import get_client
+from prefect.runtime import deployment, flow_run
+from pydantic import SecretStr, field_validator
+
+from .settings import ProjectSettings
+
+JOB, DONE, REASON = "durable.job", "durable.done", "durable.reason"
+"""The labels: the name of the job, how many of its chunks are done, and the class of the error that ended the run."""
+
+
+class AlertSettings(ProjectSettings):
+    """Where alerts go."""
+
+    alert_url: SecretStr = SecretStr("")
+    """A webhook's URL, or `type/name` of a notification block on the server; empty: there are none."""
+
+    @field_validator("alert_url")
+    @classmethod
+    def _check_alert_url(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value()
+        is_url = url.startswith(("https://", "http://")) and urlsplit(url).hostname
+        is_block = url.count("/") == 1 and ":" not in url
+        if url and not (is_url or is_block):
+            raise ValueError("must begin with https://, or be a block's type and name, such as discord-webhook/team")
+        return value
+
+
+settings = AlertSettings()
+
+
+def label_run(labels: dict[str, str]) -> None:
+    """Set labels of the run that runs here, if it is of a deployment. A server that is away is no error here."""
+    if deployment.id:
+        with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+            client.update_flow_run_labels(flow_run.id, dict(labels))

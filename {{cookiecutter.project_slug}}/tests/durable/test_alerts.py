@@ -1,0 +1,74 @@
+"""Where alerts go; `test_heartbeats.py` sees them sent."""
+
+from collections.abc import Iterator
+
+import pytest
+from prefect import get_client
+from prefect.blocks.notifications import CustomWebhookNotificationBlock, MicrosoftTeamsWebhook
+from prefect.events.actions import SendNotification
+from pydantic import SecretStr
+
+from {{ cookiecutter.package_name }}.durable import alerts
+from {{ cookiecutter.package_name }}.durable.alerts import AUTOMATION, BLOCK, prepare_alerts
+from {{ cookiecutter.package_name }}.durable.errors import SettingsError
+from {{ cookiecutter.package_name }}.durable.labels import AlertSettings
+
+WEBHOOK = "https://hooks.example.com/services/a-secret"
+SLUG = CustomWebhookNotificationBlock.get_block_type_slug()
+TEAMS = "https://prod-1.westeurope.logic.azure.com:443/workflows/abc/triggers/manual/paths/invoke?api-version=1&sig=xyz"
+
+
+@pytest.fixture(autouse=True)
+def none_left(api: None) -> Iterator[None]:
+    yield
+    with get_client(sync_client=True) as client:
+        for known in client.read_automations_by_name(AUTOMATION):
+            client.delete_automation(known.id)
+
+
+def goes_to(monkeypatch: pytest.MonkeyPatch, url: str) -> str:
+    monkeypatch.setattr(alerts, "settings", AlertSettings(alert_url=SecretStr(url)))
+    return prepare_alerts()
+
+
+def test_url_is_kept_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = [goes_to(monkeypatch, WEBHOOK) for _ in range(2)]
+    assert said == ["alerts go to hooks.example.com"] * 2
+    with get_client(sync_client=True) as client:
+        (automation,) = client.read_automations_by_name(AUTOMATION)
+        block = client.read_block_document_by_name(BLOCK, SLUG, include_secrets=False)
+        assert "a-secret" not in block.model_dump_json()
+        assert "a-secret" not in automation.model_dump_json()
+    (action,) = automation.actions
+    assert isinstance(action, SendNotification)
+    assert action.block_document_id == block.id
+    assert goes_to(monkeypatch, "").startswith("no alerts are sent: ")
+    with get_client(sync_client=True) as client:
+        assert client.read_automations_by_name(AUTOMATION) == []
+
+
+def test_other_blocks_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert goes_to(monkeypatch, TEAMS) == "alerts go to prod-1.westeurope.logic.azure.com"
+    with get_client(sync_client=True) as client:
+        client.read_block_document_by_name(BLOCK, MicrosoftTeamsWebhook.get_block_type_slug())
+    name = f"{MicrosoftTeamsWebhook.get_block_type_slug()}/{BLOCK}"
+    assert goes_to(monkeypatch, name) == f"alerts go to {name}"
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("discord-webhook/nothing", "the server has no block discord-webhook/nothing"),
+        ("https://prod-1.westeurope.logic.azure.com/nothing", "Prefect takes no such URL of Teams"),
+    ],
+)
+def test_what_nobody_receives_is_refused(url: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        goes_to(monkeypatch, url)
+
+
+@pytest.mark.parametrize("url", ["hooks.example.com", "mailto://a@example.com", "https:///path", "a/b/c"])
+def test_wrong_url_is_an_error(url: str) -> None:
+    with pytest.raises(SettingsError, match="ALERT_URL: must begin with https://") as raised:
+        AlertSettings(alert_url=SecretStr(url))
+    assert url not in str(raised.value)
