@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 from prefect import get_client
-from prefect.blocks.notifications import CustomWebhookNotificationBlock, MicrosoftTeamsWebhook
+from prefect.blocks.notifications import CustomWebhookNotificationBlock, MicrosoftTeamsWebhook, SlackWebhook
+from prefect.blocks.system import Secret
 from prefect.events.actions import SendNotification
+from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
 from {{ cookiecutter.package_name }}.durable import alerts
@@ -13,6 +15,7 @@ from {{ cookiecutter.package_name }}.durable.alerts import AUTOMATION, BLOCK, pr
 from {{ cookiecutter.package_name }}.durable.errors import SettingsError
 from {{ cookiecutter.package_name }}.durable.labels import AlertSettings
 
+SLACK = "https://hooks.slack.com/services/T1AAAAAAA/B1AAAAAAA/AAAAAAAAAAAAAAAAAAAAAAAA"
 WEBHOOK = "https://hooks.example.com/services/a-secret"
 SLUG = CustomWebhookNotificationBlock.get_block_type_slug()
 TEAMS = "https://prod-1.westeurope.logic.azure.com:443/workflows/abc/triggers/manual/paths/invoke?api-version=1&sig=xyz"
@@ -45,13 +48,18 @@ def test_url_is_kept_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert goes_to(monkeypatch, "").startswith("no alerts are sent: ")
     with get_client(sync_client=True) as client:
         assert client.read_automations_by_name(AUTOMATION) == []
+        with pytest.raises(ObjectNotFound):
+            client.read_block_document_by_name(BLOCK, SLUG)
 
 
 def test_other_blocks_send(monkeypatch: pytest.MonkeyPatch) -> None:
     assert goes_to(monkeypatch, TEAMS) == "alerts go to prod-1.westeurope.logic.azure.com"
     with get_client(sync_client=True) as client:
         client.read_block_document_by_name(BLOCK, MicrosoftTeamsWebhook.get_block_type_slug())
-    name = f"{MicrosoftTeamsWebhook.get_block_type_slug()}/{BLOCK}"
+    assert goes_to(monkeypatch, SLACK) == "alerts go to hooks.slack.com"
+    with get_client(sync_client=True) as client, pytest.raises(ObjectNotFound):
+        client.read_block_document_by_name(BLOCK, MicrosoftTeamsWebhook.get_block_type_slug())
+    name = f"{SlackWebhook.get_block_type_slug()}/{BLOCK}"
     assert goes_to(monkeypatch, name) == f"alerts go to {name}"
 
 
@@ -59,15 +67,20 @@ def test_other_blocks_send(monkeypatch: pytest.MonkeyPatch) -> None:
     ("url", "reason"),
     [
         ("discord-webhook/nothing", "the server has no block discord-webhook/nothing"),
+        ("secret/word", "the block secret/word sends no notifications"),
+        ("https://discord.com/api/webhooks/1/a", "make a block in the server's UI"),
         ("https://prod-1.westeurope.logic.azure.com/nothing", "Prefect takes no such URL of Teams"),
     ],
 )
 def test_what_nobody_receives_is_refused(url: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Secret(value=SecretStr("any")).save("word", overwrite=True)
     with pytest.raises(SettingsError, match=reason):
         goes_to(monkeypatch, url)
 
 
-@pytest.mark.parametrize("url", ["hooks.example.com", "mailto://a@example.com", "https:///path", "a/b/c"])
+@pytest.mark.parametrize(
+    "url", ["hooks.example.com", "mailto://a@example.com", "https:///path", "a/b/c", "ntfy.sh/topic"]
+)
 def test_wrong_url_is_an_error(url: str) -> None:
     with pytest.raises(SettingsError, match="ALERT_URL: must begin with https://") as raised:
         AlertSettings(alert_url=SecretStr(url))

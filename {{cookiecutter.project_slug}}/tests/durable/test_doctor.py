@@ -166,7 +166,8 @@ def test_automation_that_is_switched_off() -> None:
 @pytest.mark.parametrize(
     ("url", "automations", "verdict", "said"),
     [
-        ("", [], "-", "ALERT_URL is not set"),
+        ("", [], "-", "nobody is told"),
+        ("", [SimpleNamespace(enabled=True)], "wrong", "alerts are still sent; end that: make deploy"),
         ("https://example.com", [], "wrong", "make deploy"),
         ("https://example.com", [SimpleNamespace(enabled=False)], "wrong", "is switched off"),
         ("https://example.com", [SimpleNamespace(enabled=True)], "ok", "is on"),

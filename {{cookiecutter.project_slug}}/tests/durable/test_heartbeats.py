@@ -47,8 +47,8 @@ flow: load-probes
 job: load-probes/probes
 done: 2 of 3 chunks
 reason: ChunksFailedError; its log says more
-next: prefect flow-run retry {id}"""
-"""Where the server has no pages."""
+next: .venv/bin/prefect flow-run retry {id}
+page: {url}/runs/flow-run/{id}"""
 
 
 class Receiver(ThreadingHTTPServer):
@@ -192,7 +192,7 @@ def test_killed_run_is_crashed_by_the_server_and_resumed(
         failing = client.create_flow_run_from_deployment(deployment.id, parameters={"folder": str(folder)})
         late = client.create_flow_run_from_deployment(deployment.id)
         subprocess.run([*command[:-2], str(failing.id)], env=environment, check=False, timeout=TIMEOUT)
-        failed = FAILED.format(id=failing.id)
+        failed = FAILED.format(url=ui.removesuffix("/api"), id=failing.id)
         wait(lambda: failed in receiver.texts, log)
         wait(lambda: [text for text in receiver.texts if f"{FLOW}: {late.name} is Late" in text], log)
         assert "next: make worker" in receiver.texts[-1]

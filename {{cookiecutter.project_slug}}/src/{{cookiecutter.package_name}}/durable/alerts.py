@@ -6,13 +6,14 @@ hold values of a record.
 """
 
 import json
+from contextlib import suppress
 from importlib.resources import files
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from prefect import get_client
 from prefect.blocks.abstract import NotificationBlock
-from prefect.blocks.notifications import CustomWebhookNotificationBlock, MicrosoftTeamsWebhook
+from prefect.blocks.notifications import CustomWebhookNotificationBlock, MicrosoftTeamsWebhook, SlackWebhook
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.actions import SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
@@ -33,8 +34,9 @@ BLOCK = f"{PROJECT}-alerts"
 """The name of the notification block that keeps the URL, encrypted."""
 STATES = ("Failed", "TimedOut", "Crashed", "Late")
 """The states of a run that people are told of."""
+SLACK = "hooks.slack.com"
 TEAMS = ("logic.azure.com", "api.powerplatform.com")
-"""What the hosts of Teams' webhooks end with. All others get JSON with one field, `text`, as Slack takes it."""
+"""The host of Slack's webhooks, and what those of Teams end with. Others get JSON with one field, `text`."""
 
 
 def prepare_alerts() -> str:
@@ -51,6 +53,7 @@ def prepare_alerts() -> str:
         if not url:
             for known in client.read_automations_by_name(AUTOMATION):
                 client.delete_automation(known.id)
+            _remove_blocks(client)
             return f"no alerts are sent: {PREFIX}ALERT_URL is not set"
         block = _block(client, url)
         subject, _, body = _text("alert.jinja").partition("\n")
@@ -87,9 +90,19 @@ def _block(client: SyncPrefectClient, url: str) -> UUID:
     if not host:
         kind, _, name = url.partition("/")
         try:
-            return client.read_block_document_by_name(name, kind).id
+            block = client.read_block_document_by_name(name, kind, include_secrets=False)
         except ObjectNotFound:
             raise SettingsError(f"{PREFIX}ALERT_URL: the server has no block {url}") from None
+        if not block.block_schema or "notify" not in block.block_schema.capabilities:
+            raise SettingsError(f"{PREFIX}ALERT_URL: the block {url} sends no notifications")
+        return block.id
+    if host == "discord.com":
+        raise SettingsError(
+            f"{PREFIX}ALERT_URL: Discord takes other messages; make a block in the server's UI: discord-webhook/name"
+        )
+    _remove_blocks(client)
+    if host == SLACK:
+        return _saved(client, SlackWebhook(url=SecretStr(url)))
     if host.endswith(TEAMS):
         try:
             return _saved(client, MicrosoftTeamsWebhook(url=SecretStr(url)))
@@ -100,6 +113,13 @@ def _block(client: SyncPrefectClient, url: str) -> UUID:
             ) from None
     request = json.loads(_text("alert.json.jinja"))
     return _saved(client, CustomWebhookNotificationBlock(name=PROJECT, secrets=SecretDict({"url": url}), **request))
+
+
+def _remove_blocks(client: SyncPrefectClient) -> None:
+    """Remove the blocks with an earlier URL."""
+    for kind in (CustomWebhookNotificationBlock, MicrosoftTeamsWebhook, SlackWebhook):
+        with suppress(ObjectNotFound):
+            client.delete_block_document(client.read_block_document_by_name(BLOCK, kind.get_block_type_slug()).id)
 
 
 def _saved(client: SyncPrefectClient, block: NotificationBlock) -> UUID:

@@ -464,6 +464,8 @@ def _fail(error: Exception) -> int:
         fault = error.errors()[0]
         name = ".".join(map(str, (error.title, *fault["loc"])))
         return _complain(f"Prefect refuses a setting, {name}: {fault['msg']}; correct its PREFECT_ variable")
+    import httpx
+
     from . import upserts
     from .probe import StoreError
     from .server import ServerError
@@ -475,6 +477,10 @@ def _fail(error: Exception) -> int:
         if type(error).__name__ in ("ArgumentError", "MissingMigrationError", "MissingTablesError"):
             return _complain(error)
         print(f"the database fails: {one_line(getattr(error, 'orig', error))}", file=sys.stderr)
+        return 1
+    if isinstance(error, httpx.HTTPStatusError):
+        answer = f"{error.response.status_code} to {error.request.method} {error.request.url.path}"
+        print(f"the Prefect server answers {answer}; make doctor looks at it", file=sys.stderr)
         return 1
     if isinstance(error, ConnectionAbortedError):
         # Of Ray: it quotes a traceback of Ray's server, which ends with the reason.

@@ -211,6 +211,8 @@ def _automation(client: "SyncPrefectClient") -> str:
 def _alerts(client: "SyncPrefectClient") -> str:
     known = client.read_automations_by_name(alerts.AUTOMATION)
     if not labels.settings.alert_url.get_secret_value():
+        if known:
+            raise WrongError(f"{PREFIX}ALERT_URL is not set, and alerts are still sent; end that: make deploy")
         raise NothingError(f"{PREFIX}ALERT_URL is not set: nobody is told of runs that fail")
     if not known:
         raise WrongError("nobody is told of runs that fail, for nothing sends alerts; have it sent: make deploy")

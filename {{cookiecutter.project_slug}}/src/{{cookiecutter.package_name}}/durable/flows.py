@@ -107,10 +107,11 @@ def _running(name: str) -> Iterator[None]:
         if LOOKING.get():
             yield
             return
-        look_for_cluster()
-        upserts.prepare()
-        with alive(flow_run.id, name), _telling():
-            yield
+        with _telling():
+            look_for_cluster()
+            upserts.prepare()
+            with alive(flow_run.id, name):
+                yield
     finally:
         FLOW.reset(token)
 
@@ -118,6 +119,8 @@ def _running(name: str) -> Iterator[None]:
 @contextmanager
 def _telling() -> Iterator[None]:
     """Have the server know the class of an error; see `alerts.py`."""
+    # Of an attempt before.
+    label_run({REASON: ""})
     try:
         yield
     except Exception as error:

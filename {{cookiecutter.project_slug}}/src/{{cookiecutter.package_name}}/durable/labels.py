@@ -1,11 +1,12 @@
 """What the Prefect server has to know of a deployed run to tell people of it, and where: see `alerts.py`."""
 
+import re
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httpx
 from prefect import get_client
-from prefect.runtime import deployment, flow_run
+from prefect.context import FlowRunContext
 from pydantic import SecretStr, field_validator
 
 from .settings import ProjectSettings
@@ -25,7 +26,7 @@ class AlertSettings(ProjectSettings):
     def _check_alert_url(cls, value: SecretStr) -> SecretStr:
         url = value.get_secret_value()
         is_url = url.startswith(("https://", "http://")) and urlsplit(url).hostname
-        is_block = url.count("/") == 1 and ":" not in url
+        is_block = re.fullmatch(r"[a-z0-9-]+/[a-z0-9-]+", url)
         if url and not (is_url or is_block):
             raise ValueError("must begin with https://, or be a block's type and name, such as discord-webhook/team")
         return value
@@ -36,6 +37,7 @@ settings = AlertSettings()
 
 def label_run(labels: dict[str, str]) -> None:
     """Set labels of the run that runs here, if it is of a deployment. A server that is away is no error here."""
-    if deployment.id:
+    context = FlowRunContext.get()
+    if context and context.flow_run and context.flow_run.deployment_id:
         with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
-            client.update_flow_run_labels(flow_run.id, dict(labels))
+            client.update_flow_run_labels(context.flow_run.id, dict(labels))

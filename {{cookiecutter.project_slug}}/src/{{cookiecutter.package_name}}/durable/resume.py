@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import httpx
 from filelock import FileLock, Timeout
 from prefect import Flow, get_client
 from prefect.client.orchestration import SyncPrefectClient
@@ -88,8 +89,9 @@ class _Resuming:
             forget(flow_run_id)
             return True
         if flow_run.deployment_id:
+            settled = self.schedule(flow_run)
             forget(flow_run_id)
-            return self.schedule(flow_run)
+            return settled
         name = self.client.read_flow(flow_run.flow_id).name
         if reason := self._misfit(name, flow_run.parameters):
             print(f"Flow run {flow_run.name} is left: {reason}.", file=sys.stderr)
@@ -164,8 +166,13 @@ class _Resuming:
                 "occurred": {"since": state.timestamp},
             }
         )
-        age = (datetime.now(UTC) - state.timestamp).total_seconds()
-        return age < REPORTS and not self.client.read_events(done, limit=1).events
+        if (datetime.now(UTC) - state.timestamp).total_seconds() >= REPORTS:
+            return False
+        try:
+            return not self.client.read_events(done, limit=1).events
+        except httpx.HTTPStatusError:
+            # A server that shows no events.
+            return True
 
     def _requeue(self, flow_run: FlowRun) -> None:
         self._end_tasks(flow_run, ["PENDING", "RUNNING"])
