@@ -503,7 +503,8 @@ def test_run_that_a_person_has_ended_stays_so(state: State, tmp_path: Path, caps
 def test_deployed_run_is_scheduled_when_its_worker_has_reported_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resume, "REPORTS", 4.0)
+    monkeypatch.setattr(resume, "DEATH", 3600.0)
+    monkeypatch.setattr(resume, "REPORTS", 3600.0)
     deployed = left_by_a_worker(tmp_path, Running())
     with ThreadPoolExecutor(1) as pool:
         resuming = pool.submit(copy_context().run, resume_dead_runs, lambda _: None)
@@ -512,12 +513,16 @@ def test_deployed_run_is_scheduled_when_its_worker_has_reported_all(
         report(deployed, Crashed(message=f"{FIRST_REPORT}: -9."))
         time.sleep(1)
         assert not resuming.done()
+        monkeypatch.setattr(resume, "REPORTS", 0.0)
         assert resuming.result()
     assert state_of(deployed.id) == "Scheduled"
 
 
 @pytest.mark.parametrize("state", [Scheduled(), Pending(), Completed()], ids=lambda state: state.name)
-def test_deployed_run_that_goes_on_elsewhere_meanwhile_is_left(tmp_path: Path, state: State) -> None:
+def test_deployed_run_that_goes_on_elsewhere_meanwhile_is_left(
+    tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resume, "REPORTS", 3600.0)
     deployed = left_by_a_worker(tmp_path, Crashed(message=f"{FIRST_REPORT}: -9."))
     with ThreadPoolExecutor(1) as pool:
         resuming = pool.submit(copy_context().run, resume_dead_runs, lambda _: None)
