@@ -16,7 +16,7 @@ from forks import Forks
 from test_alone import SAMPLE
 from variants import ALL, CHOICES, Answers, chosen, command, each, name
 
-TESTS_TIMEOUT = 1200.0
+TESTS_TIMEOUT = 2400.0
 """Seconds for one variant's tests."""
 
 
