@@ -53,7 +53,7 @@ def prepare_alerts() -> str:
         if not url:
             for known in client.read_automations_by_name(AUTOMATION):
                 client.delete_automation(known.id)
-            _remove_blocks(client)
+            _remove_blocks(client, None)
             return f"no alerts are sent: {PREFIX}ALERT_URL is not set"
         block = _block(client, url)
         subject, _, body = _text("alert.jinja").partition("\n")
@@ -78,6 +78,7 @@ def prepare_alerts() -> str:
                 actions=[SendNotification(block_document_id=block, subject=subject, body=body)],
             ),
         )
+        _remove_blocks(client, block)
     return f"alerts go to {urlsplit(url).hostname or url}"
 
 
@@ -100,7 +101,6 @@ def _block(client: SyncPrefectClient, url: str) -> UUID:
         raise SettingsError(
             f"{PREFIX}ALERT_URL: Discord takes other messages; make a block in the server's UI: discord-webhook/name"
         )
-    _remove_blocks(client)
     if host == SLACK:
         return _saved(client, SlackWebhook(url=SecretStr(url)))
     if host.endswith(TEAMS):
@@ -115,11 +115,13 @@ def _block(client: SyncPrefectClient, url: str) -> UUID:
     return _saved(client, CustomWebhookNotificationBlock(name=PROJECT, secrets=SecretDict({"url": url}), **request))
 
 
-def _remove_blocks(client: SyncPrefectClient) -> None:
-    """Remove the blocks with an earlier URL."""
+def _remove_blocks(client: SyncPrefectClient, but: UUID | None) -> None:
+    """Remove the blocks with an earlier URL, but not one that is used."""
     for kind in (CustomWebhookNotificationBlock, MicrosoftTeamsWebhook, SlackWebhook):
         with suppress(ObjectNotFound):
-            client.delete_block_document(client.read_block_document_by_name(BLOCK, kind.get_block_type_slug()).id)
+            block = client.read_block_document_by_name(BLOCK, kind.get_block_type_slug())
+            if block.id != but:
+                client.delete_block_document(block.id)
 
 
 def _saved(client: SyncPrefectClient, block: NotificationBlock) -> UUID:

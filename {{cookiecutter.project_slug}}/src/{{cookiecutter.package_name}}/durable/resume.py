@@ -159,6 +159,8 @@ class _Resuming:
             return waited < DEATH
         if not (state.is_crashed() and (state.message or "").startswith(FIRST_REPORT)):
             return False
+        if (datetime.now(UTC) - state.timestamp).total_seconds() >= REPORTS:
+            return False
         done = EventFilter.model_validate(
             {
                 "event": {"name": [EXECUTED]},
@@ -166,8 +168,6 @@ class _Resuming:
                 "occurred": {"since": state.timestamp},
             }
         )
-        if (datetime.now(UTC) - state.timestamp).total_seconds() >= REPORTS:
-            return False
         try:
             return not self.client.read_events(done, limit=1).events
         except httpx.HTTPStatusError:
