@@ -450,8 +450,8 @@ FAULTS = [
     Fault(
         "flows: no run is marked as alive",
         "flows.py",
-        "        with alive(flow_run.id, name):\n            yield\n",
-        "        yield\n",
+        "            with alive(flow_run.id, name):\n                yield\n",
+        "            yield\n",
         "test_chunks.py",
     ),
     Fault(
