@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 import shutil
 import socket
@@ -47,13 +46,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Of the list, each process first gets a piece of the same length, and later some of what others have left.
     """
 
-    def few(item: pytest.Item) -> float:
+    def place_of(item: pytest.Item) -> tuple[bool, bool, int]:
         given = getattr(item, "callspec", None)
-        return -len(given.params["tests"]) if given and "tests" in given.params else -math.inf
+        if not given or "tests" not in given.params:
+            return (False, False, 0)
+        return (True, given.params["variant"]["task_runner"] == "threads", -len(given.params["tests"]))
 
     count = getattr(config, "workerinput", {"workercount": 1})["workercount"]
     short = [item for item in items if not item.get_closest_marker("slow")]
-    long = sorted((item for item in items if item.get_closest_marker("slow")), key=few)
+    long = sorted((item for item in items if item.get_closest_marker("slow")), key=place_of)
     items[:] = [
         item
         for place in range(count)
@@ -348,17 +349,18 @@ def summarize_variants(terminalreporter: pytest.TerminalReporter) -> None:
     if not runs:
         return
     slowest = max(runs, key=lambda run: run["seconds"])
-    skips: dict[str, list[str]] = {}
+    skips: dict[str, set[str]] = {}
     for run in runs:
         for reason in run["skips"]:
-            skips.setdefault(reason, []).append(run["variant"])
+            skips.setdefault(reason, set()).add(run["variant"])
     terminalreporter.section("variants and their own tests")
+    tested = {run["variant"] for run in runs}
     terminalreporter.line(
-        f"{len(runs)} of {len(chosen())} variants ran {sum(run['ran'] for run in runs)} of their own tests, each test"
+        f"{len(tested)} of {len(chosen())} variants ran {sum(run['ran'] for run in runs)} of their own tests, each test"
         " with the answers that it depends on"
     )
-    terminalreporter.line(f"slowest: {slowest['variant']}, {slowest['seconds']:.0f} s")
+    terminalreporter.line(f"slowest: tests of {slowest['variant']}, {slowest['seconds']:.0f} s")
     for bake in failed:
         terminalreporter.line(f"failed; this bakes it again: {bake}")
     for reason, variants in sorted(skips.items()):
-        terminalreporter.line(f"skipped in {len(variants)}, such as {variants[0]}: {reason}")
+        terminalreporter.line(f"skipped in {len(variants)}, such as {min(variants)}: {reason}")

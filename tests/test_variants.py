@@ -1,6 +1,7 @@
 """Each variant passes its own tests, against one Prefect server."""
 
 import ast
+import math
 import os
 import re
 import subprocess
@@ -14,10 +15,12 @@ from typing import Any
 import pytest
 from forks import Forks
 from test_alone import SAMPLE
-from variants import ALL, CHOICES, Answers, chosen, command, each, name
+from variants import ALL, CHOICES, Answers, chosen, command, name
 
 TESTS_TIMEOUT = 2400.0
-"""Seconds for one variant's tests."""
+"""Seconds for what runs together of one variant's tests."""
+TOGETHER = 10
+"""Names of the table that run together; processes take turns with what is left."""
 
 
 def counts(output: str) -> dict[str, int]:
@@ -319,10 +322,17 @@ def postgres(baked: Callable[[Answers], Path], environment: dict[str, str]) -> I
 
 
 def with_tests() -> list[Any]:
-    """Return the variants that have tests to run, and which of the table these are."""
+    """Return the variants that have tests to run, and which of the table these are, a few at a time."""
     variants = chosen()
-    some = [(variant, tests) for variant, tests in zip(variants, runs(variants), strict=True) if tests]
-    return each([variant for variant, _ in some], [tests for _, tests in some])
+    some = [
+        (variant, tests[place::count])
+        for variant, tests in zip(variants, runs(variants), strict=True)
+        if (count := math.ceil(len(tests) / TOGETHER))
+        for place in range(count)
+    ]
+    return [
+        pytest.param(variant, tests, id=f"{name(variant)}-{tests[0].removesuffix('.py')}") for variant, tests in some
+    ]
 
 
 def key(test: str) -> str:
@@ -354,10 +364,9 @@ def test_a_variant_passes_its_own_tests(
     own_tests: Callable[[Path, list[str]], tuple[int, str]],
     variant: Answers,
     tests: list[str],
-    request: pytest.FixtureRequest,
     record_property: Callable[[str, object], None],
 ) -> None:
-    record_property("variant", request.node.callspec.id)
+    record_property("variant", name(variant))
     record_property("command", command(variant))
     project = copy(baked(variant))
     there = own(project)
