@@ -33,7 +33,7 @@ LAYERS = [
     "chunks",
     "flows",
     "heartbeats prefect_yaml resume scaffold",
-    "alerts",
+    "alerts drill",
     "cli doctor",
 ]
 """The modules of `durable`, from the ground up: each imports from layers below its own. CONTRIBUTING says why."""

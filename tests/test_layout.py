@@ -35,7 +35,7 @@ FEWEST = """
     package/__main__.py package/flows/__init__.py durable/__init__.py durable/__init__.pyi durable/alert.jinja
     durable/alert.json.jinja durable/alerts.py durable/artifacts.py durable/labels.py durable/backfills.py
     durable/cache_keys.py durable/checkpoints.py durable/chunks.py durable/cli.py durable/context.py
-    durable/cursors.py durable/deployments.py durable/discovery.py durable/doctor.py durable/effects.py
+    durable/cursors.py durable/deployments.py durable/discovery.py durable/doctor.py durable/drill.py durable/effects.py
     durable/errors.py durable/fields.py durable/flows.py durable/heartbeats.py durable/high_water.py durable/limits.py
     durable/names.py durable/outbox.py durable/prefect_yaml.py durable/probe.py durable/progress.py durable/records.py
     durable/rejects.py durable/results.py durable/resume.py durable/retries.py durable/runners.py durable/runs.py

@@ -1,5 +1,6 @@
 """`make doctor`: each thing that can be wrong is one line, which says what to do."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,13 +14,15 @@ import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Completed, Crashed, Failed, Scheduled
 from pydantic import SecretStr
 
-from {{ cookiecutter.package_name }}.durable import discovery, doctor, heartbeats, labels, results, upserts
+from {{ cookiecutter.package_name }}.durable import checkpoints, discovery, doctor, drill, heartbeats, labels, results, upserts
 from {{ cookiecutter.package_name }}.durable.checkpoints import IN_STORE, REMEMBERS
+from {{ cookiecutter.package_name }}.durable.errors import RunFailedError
 from {{ cookiecutter.package_name }}.durable.labels import AlertSettings
 from {{ cookiecutter.package_name }}.durable.probe import StoreError
-from {{ cookiecutter.package_name }}.durable.settings import PREFIX, PROJECT, ROOT, ProjectSettings, settings
+from {{ cookiecutter.package_name }}.durable.settings import PACKAGE, PREFIX, PROJECT, ROOT, ProjectSettings, settings
 from {{ cookiecutter.package_name }}.durable.steps import checkpoint
 
 from tests.support import toys
@@ -212,3 +215,84 @@ def test_command_ends_with_1_if_something_is_wrong() -> None:
     assert "wrong workers: there is no work pool" in done.stdout
     assert "ok    Python: 3." in done.stdout
     assert done.stderr == ""
+
+
+# The crash drill; `test_deployment.py` holds one
+
+
+class Server(SimpleNamespace):
+    """A server on which the run of a drill ends so each time that it is run."""
+
+    def __init__(self, *ends: Any, deployed: bool = True) -> None:
+        self.ends = list(ends)
+        like = dict.fromkeys(("path", "pull_steps", "work_pool_name", "work_queue_name", "job_variables"))
+        self.deployments = [SimpleNamespace(entrypoint=f"{PACKAGE}.flows.x", **like)] if deployed else []
+        self.deleted: list[str] = []
+        self.run = SimpleNamespace(id=uuid4(), run_count=0, name="any", state=None, state_name="")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("delete_"):
+            return lambda _: self.deleted.append(name)
+        return lambda *_, **__: []
+
+    def read_deployments(self, **_: Any) -> Any:
+        return self.deployments
+
+    def create_flow_run_from_deployment(self, _: Any) -> Any:
+        return self.run
+
+    def read_flow_run(self, _: Any) -> Any:
+        if self.run.state is None or self.run.state.is_scheduled():
+            self.run.state = self.ends.pop(0)
+            self.run.state_name = self.run.state.name
+            self.run.run_count += not self.run.state.is_scheduled()
+        return self.run
+
+    def set_flow_run_state(self, _: Any, state: Any, **__: Any) -> None:
+        self.run.state = state
+
+
+def test_drill_that_is_right_leaves_nothing_on_the_server() -> None:
+    server = Server(Crashed(), Completed())
+    assert drill.hold(server).startswith("a run was Crashed 0 s after")  # type: ignore[arg-type]
+    assert server.deleted == ["delete_flow_run", "delete_deployment"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ([Scheduled()], "a run was not run and killed within 0 s, and is Scheduled; read the worker's log"),
+        ([Failed(message="no table\nhere")], "and is Failed (no table here); read its log"),
+        ([Completed()], "be Crashed by the kill of its process, and is Completed"),
+        ([Crashed(), Scheduled()], "a run was not resumed within 0 s, and is Scheduled"),
+        ([Crashed(), Crashed(message="no such image")], "complete in a new process, and is Crashed (no such image)"),
+    ],
+)
+def test_drill_that_goes_wrong(ends: list[Any], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drill, "WAIT", 0.0)
+    server = Server(*ends)
+    with pytest.raises(RunFailedError, match=re.escape(said)):
+        drill.hold(server)  # type: ignore[arg-type]
+    assert server.deleted == ["delete_deployment"], "its run is to be looked at"
+
+
+def test_drill_where_nothing_is_deployed() -> None:
+    with pytest.raises(RunFailedError, match="no flow of this project is deployed"):
+        drill.hold(Server(deployed=False))  # type: ignore[arg-type]
+
+
+def test_drill_without_a_server() -> None:
+    with temporary_settings({PREFECT_API_URL: None}):
+        *_, last = doctor.look(deep=True)
+    assert (last.verdict, last.what) == ("wrong", "crash drill")
+
+
+@pytest.mark.usefixtures("api")
+@pytest.mark.parametrize("resumes", [True, False])
+def test_resumed_run_that_does_not_find_what_is_done(resumes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drill, "flow_run", SimpleNamespace(id=uuid4(), run_count=2))
+    monkeypatch.setattr(drill, "RESUMES", resumes)
+    state = drill.crash_drill(return_state=True)
+    assert state.is_failed() == resumes
+    assert "a resumed run does not find what is done" in str(state.message) or not resumes
+    assert not [status for status in checkpoints.status() if status[0].startswith(drill.FLOW)]

@@ -213,12 +213,16 @@ def prepare_server(*, within: int | None = None) -> int:
 
 
 @app.command
-def doctor() -> int:
-    """Look at the set-up: say in one line each what is right, what is wrong, and what to do."""
+def doctor(*, deep: bool = False) -> int:
+    """Look at the set-up: say in one line each what is right, what is wrong, and what to do.
+
+    Args:
+        deep: Hold a crash drill too: deploy a flow, kill its process, and wait until a worker has resumed its run.
+    """
     from .doctor import look
 
     wrong = 0
-    for finding in look():
+    for finding in look(deep):
         print(f"{finding.verdict:5} {finding.what}: {finding.said}", flush=True)
         wrong += finding.verdict == "wrong"
     return 1 if wrong else 0

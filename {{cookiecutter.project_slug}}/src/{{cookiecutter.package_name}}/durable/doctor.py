@@ -1,7 +1,7 @@
 """Look at the set-up: `make doctor` says in one line each what is right, what is wrong, and what to do.
 
 It looks at what commands and runs rely on. It writes a probe into the store and deletes it, and creates the tables of
-a new database, as a run would.
+a new database, as a run would. With `DEEP=1` it holds a crash drill too; see `drill.py`.
 """
 
 import os
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from . import alerts, checkpoints, deployments, discovery, heartbeats, labels, results, server, upserts
+from . import alerts, checkpoints, deployments, discovery, drill, heartbeats, labels, results, server, upserts
 from .errors import one_line
 from .runners import look_for_cluster
 from .runs import dead
@@ -53,10 +53,29 @@ class NothingError(Exception):
     """There is nothing to look at. The message says why."""
 
 
-def look() -> Iterator[Finding]:
-    """Yield a finding for each thing, as soon as it was looked at."""
+def look(deep: bool = False) -> Iterator[Finding]:
+    """Yield a finding for each thing, as soon as it was looked at.
+
+    Args:
+        deep: whether to hold a crash drill at the end, which takes a minute or two.
+    """
     for what, check in CHECKS.items():
         yield _finding(what, check)
+    found = {}
+    for finding in _look_at_server():
+        found[finding.what] = finding.verdict
+        yield finding
+    if deep and found.get("workers") != "ok":
+        yield Finding("wrong", "crash drill", "not held: it needs a server and a worker; see the lines above")
+    elif deep:
+        from prefect import get_client
+
+        with get_client(sync_client=True) as client:
+            yield _finding("crash drill", lambda: drill.hold(client))
+
+
+def _look_at_server() -> Iterator[Finding]:
+    from prefect import get_client
     from prefect.settings import PREFECT_API_URL
 
     if not (url := PREFECT_API_URL.value()):
@@ -67,8 +86,6 @@ def look() -> Iterator[Finding]:
     yield found
     if found.verdict != "ok":
         return
-    from prefect import get_client
-
     with get_client(sync_client=True) as client:
         for what, ask in ASKED.items():
             yield _finding(what, lambda ask=ask: ask(client))  # type: ignore[misc]

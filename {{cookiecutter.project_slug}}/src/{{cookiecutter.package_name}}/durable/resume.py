@@ -55,7 +55,7 @@ def resume_dead_runs(show: Callable[[Any], None]) -> bool:
     settings.home.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(settings.home / "resume.lock", timeout=0), get_client(sync_client=True) as client:
-            resuming = _Resuming(client, flows(), show)
+            resuming = Resuming(client, flows(), show)
             resumed = [resuming.resume(run.id) for run in dead()]
             resumed += [resuming.schedule(flow_run) for flow_run in resuming.crashed()]
     except Timeout:
@@ -66,7 +66,9 @@ def resume_dead_runs(show: Callable[[Any], None]) -> bool:
     return all(resumed)
 
 
-class _Resuming:
+class Resuming:
+    """Resume runs of one Prefect server by the flows that are known here."""
+
     def __init__(
         self, client: SyncPrefectClient, known: Mapping[str, Flow[Any, Any]], show: Callable[[Any], None]
     ) -> None:

@@ -26,8 +26,11 @@ def test_worker_runs_what_was_deployed(tmp_path: Path) -> None:
         assert pool().type == "process"
         with worker(elsewhere) as log:
             state = run(deployment.id, {"folder": "data/others"})
+            # A worker that polls, a killed process, and a run that is resumed in a new one.
+            drill = make(project, "doctor", "DEEP=1")
     assert state is not None
     assert state.is_completed(), f"{state}\n{log.read_text()}"
+    assert "ok    crash drill: a run was Crashed" in drill.stdout, f"{drill.stdout}\n{log.read_text()}"
 
 
 def run(deployment_id: UUID, parameters: dict[str, object]) -> State | None:
