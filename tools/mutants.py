@@ -658,6 +658,65 @@ FAULTS = [
         "        name = name if name in self.known else next(iter(self.known))\n        if name not in self.known:\n",
         "test_chunks.py",
     ),
+    Fault(
+        "resume: a run is scheduled before its worker has reported all of it",
+        "resume.py",
+        "while flow_run.state and self._has_more_to_come(",
+        "while False and flow_run.state and self._has_more_to_come(",
+        "test_chunks.py",
+    ),
+    Fault(
+        "resume: a worker that has said that it is done is waited for",
+        "resume.py",
+        "return not self.client.read_events(done, limit=1).events",
+        "return True",
+        "test_heartbeats.py",
+    ),
+    Fault(
+        "alerts: runs of other projects too",
+        "alerts.py",
+        '"prefect.resource.name": list(flows())',
+        '"prefect.resource.name": ["*"]',
+        "test_alerts.py test_heartbeats.py",
+    ),
+    Fault(
+        "alerts: an earlier URL stays", "alerts.py", "            _remove_blocks(client, None)\n", "", "test_alerts.py"
+    ),
+    Fault(
+        "alerts: late runs are not told of",
+        "alerts.py",
+        '"Crashed", "Late")',
+        '"Crashed")',
+        "test_heartbeats.py",
+    ),
+    Fault(
+        "alerts: they tell what the error says",
+        "flows.py",
+        "label_run({REASON: type(error).__name__})",
+        "label_run({REASON: str(error)})",
+        "test_heartbeats.py",
+    ),
+    Fault(
+        "drill: a new process need not find what is done",
+        "drill.py",
+        'if RESUMES and not report["skipped"]:',
+        "if False:",
+        "test_doctor.py",
+    ),
+    Fault(
+        "drill: its deployment stays",
+        "drill.py",
+        "        client.delete_deployment(deployment_id)\n",
+        "        pass\n",
+        "test_doctor.py",
+    ),
+    Fault(
+        "drill: a run that was never run counts as killed",
+        "drill.py",
+        "and run.state.is_crashed() and run.run_count):",
+        "and run.state.is_crashed()):",
+        "test_doctor.py",
+    ),
     # What the template's tests look for in the files of all variants.
     Fault(
         "compose: the database is open to the network",

@@ -276,6 +276,13 @@ def test_drill_that_goes_wrong(ends: list[Any], said: str, monkeypatch: pytest.M
     assert server.deleted == ["delete_deployment"], "its run is to be looked at"
 
 
+def test_drill_whose_process_ended_before_it_began() -> None:
+    server = Server(Crashed(message="no such image"), Completed())
+    server.run.run_count = -1
+    with pytest.raises(RunFailedError, match="was to be Crashed by the kill of its process, and is Crashed"):
+        drill.hold(server)  # type: ignore[arg-type]
+
+
 def test_drill_where_nothing_is_deployed() -> None:
     with pytest.raises(RunFailedError, match="no flow of this project is deployed"):
         drill.hold(Server(deployed=False))  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from prefect import Task, get_client
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Crashed, Running
+from prefect.states import Crashed, Failed, Running
 
 from {{ cookiecutter.package_name }}.durable import resume
 from {{ cookiecutter.package_name }}.durable.heartbeats import AUTOMATION
@@ -191,6 +191,10 @@ def test_killed_run_is_crashed_by_the_server_and_resumed(
         (folder / "bad.csv").write_text("id,name,amount,4711\n1,4711,4711,4711\n")
         failing = client.create_flow_run_from_deployment(deployment.id, parameters={"folder": str(folder)})
         late = client.create_flow_run_from_deployment(deployment.id)
+        # Those of other projects on the server have their own alerts.
+        other = client.create_deployment(client.create_flow_from_name("load-others"), "load-others")
+        theirs = client.create_flow_run_from_deployment(other)
+        client.set_flow_run_state(theirs.id, Failed(), force=True)
         subprocess.run([*command[:-2], str(failing.id)], env=environment, check=False, timeout=TIMEOUT)
         failed = FAILED.format(url=ui.removesuffix("/api"), id=failing.id)
         wait(lambda: failed in receiver.texts, log)
@@ -199,3 +203,4 @@ def test_killed_run_is_crashed_by_the_server_and_resumed(
         assert "4711" not in "".join(receiver.texts)
         # By the server and above; not when it was resumed.
         assert len([text for text in receiver.texts if "is Crashed" in text]) == 2
+        assert "load-others" not in "".join(receiver.texts)
