@@ -27,10 +27,10 @@ demo: $(filter .uv/%,$(UV)) ## make a project in .demo, kill its run in the midd
 test: .venv/.ready ## run the tests: the template's, and those of variants in which any two answers come together
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/pytest -n 6 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
 
 test-all: .venv/.ready ## the same, slow tests too, for all combinations of the five prompts that choose code
-	@VARIANTS=all $(BIN)/pytest -n 6 --dist worksteal $(ARGS)
+	@VARIANTS=all $(BIN)/pytest -n 4 --dist worksteal $(ARGS)
 
 # The lowest and the highest versions that the projects' bounds allow.
 .bounds/%/.ready: pyproject.toml $(filter .uv/%,$(UV))

@@ -85,11 +85,12 @@ def run(project: str, arguments: list[str], output: str) -> int:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.chdir(project)
+    preload = str(Path(__file__).parent / "preload")
     # The project's own forks would each import these: 1.2 s at the first block.
-    sys.path.append(str(Path(__file__).parent / "preload"))
+    sys.path.append(preload)
     tell = forkserver.set_forkserver_preload
     forkserver.set_forkserver_preload = lambda modules: tell([*modules, "prefect_collections"])
-    os.environ["PYTHONPATH"] = f"{project}/src"
+    os.environ["PYTHONPATH"] = os.pathsep.join([f"{project}/src", preload])
     # The folder, for the package `tests`, and what PYTHONPATH names.
     sys.path[:1] = [project, f"{project}/src"]
     return int(pytest.main(arguments))

@@ -26,6 +26,11 @@ VERSIONS = (
 )
 
 
+def path_of(project: Path) -> str:
+    """Return the PYTHONPATH with which a project's programs run in this environment."""
+    return os.pathsep.join([str(project / "src"), str(Path(__file__).parent / "preload")])
+
+
 def cookiecutter(*arguments: object) -> str:
     """Call Cookiecutter's command in this process, and return what it says."""
     return _call(cookiecutter_command, *arguments)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from projects import alone, run_make
+from projects import alone, path_of, run_make
 from variants import ALL, Answers, command, each
 
 SAMPLE = [
@@ -47,7 +47,7 @@ def test_each_process_finds_the_same_tests(
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"],
             cwd=project,
-            env={**environment, "PYTHONPATH": str(project / "src"), "PYTHONHASHSEED": seed},
+            env={**environment, "PYTHONPATH": path_of(project), "PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,
             check=False,
@@ -66,7 +66,7 @@ def test_a_project_starts_a_server_for_its_tests(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"]
         + [f"tests/durable/{name}.py" for name in ("test_writers", "test_checkpoints")],
         cwd=project,
-        env={**environment, "PYTHONPATH": str(project / "src")},
+        env={**environment, "PYTHONPATH": path_of(project)},
         capture_output=True,
         text=True,
         check=False,

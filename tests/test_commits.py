@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from projects import path_of
 from variants import Answers, each, pairwise
 
 Baked = Callable[[Answers], Path]
@@ -20,7 +21,7 @@ FIRST = {variant["deployment"]: variant for variant in reversed(VARIANTS)}
 def call(project: Path, environment: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
     person = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.com"}
     committer = {"GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.com"}
-    variables = {**environment, **person, **committer, "PYTHONPATH": str(project / "src")}
+    variables = {**environment, **person, **committer, "PYTHONPATH": path_of(project)}
     return subprocess.run(command, cwd=project, env=variables, capture_output=True, text=True, check=False)
 
 

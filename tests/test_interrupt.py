@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from projects import path_of
 from variants import Answers
 
 STOPPED = "stopped; what is done stays done, and the same command does the rest"
@@ -27,7 +28,7 @@ def test_ctrl_c_ends_the_run_soon(baked: Callable[[Answers], Path], tmp_path: Pa
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
         "DURABLE_FLIGHTS_HOME": str(tmp_path / "var"),
         "PREFECT_HOME": str(tmp_path / "prefect"),
-        "PYTHONPATH": str(project / "src"),
+        "PYTHONPATH": path_of(project),
     }
     command = [sys.executable, "-m", "durable_flights", "run", "load-flights", str(source)]
     with (tmp_path / "log").open("w") as log:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from conftest import free_port
+from projects import path_of
 from variants import ROOT, Answers
 
 PAGE = (ROOT / "docs" / "outbox.md").read_text(encoding="utf-8")
@@ -31,7 +32,7 @@ def test_example_sends_each_order_once_and_says_which_was_refused(
     script, printed = tmp_path / "receiver.py", tmp_path / "printed"
     script.write_text(RECEIVER.replace("8765", str(port)), encoding="utf-8")
     ours = {
-        "PYTHONPATH": str(project / "src"),
+        "PYTHONPATH": path_of(project),
         "DURABLE_FLIGHTS_HOME": str(tmp_path / "var"),
         "DURABLE_FLIGHTS_SHOP_URL": f"http://127.0.0.1:{port}/orders",
         "DURABLE_FLIGHTS_SHOP_TOKEN": "hush",

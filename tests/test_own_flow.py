@@ -25,6 +25,7 @@ from uuid import UUID
 
 import pytest
 from conftest import Bake
+from projects import path_of
 from variants import ALL, CHOICES, TEMPLATE, Answers, command, each
 
 TIMEOUT = 300.0
@@ -94,7 +95,7 @@ class Walk:
         self.project = project
         self.variant = variant
         self.package = next(path.name for path in (project / "src").iterdir())
-        self.environment = {**environment, "PYTHONPATH": str(project / "src")}
+        self.environment = {**environment, "PYTHONPATH": path_of(project)}
         # As its owner's programs do, it compiles its modules once.
         del self.environment["PYTHONDONTWRITEBYTECODE"]
         self.database = variant.get("upsert", "sqlite") != "none"
@@ -211,7 +212,7 @@ def places(project: Path, environment: dict[str, str], variant: Answers) -> Iter
     beside = [part for server in servers for part in (sys.executable, "-m", f"tests.support.{server}")]
     file = project.parent / "environment"
     hold = ["sh", "-c", 'env -0 > "$1.part" && mv "$1.part" "$1"; read -r _', "sh", str(file)]
-    here = {**environment, "PYTHONPATH": str(project / "src")}
+    here = {**environment, "PYTHONPATH": path_of(project)}
     with subprocess.Popen([*beside, *hold], cwd=project, env=here, stdin=subprocess.PIPE) as process:
         wait(lambda: file.exists() or process.poll() is not None)
         if not file.exists():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from projects import cookiecutter, cruft, snapshot
+from projects import cookiecutter, cruft, path_of, snapshot
 from variants import ROOT, Answers
 
 PAGE = (ROOT / "docs" / "teams.md").read_text(encoding="utf-8")
@@ -44,7 +44,7 @@ def test_a_task_without_the_rules_is_named_with_its_line(
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/durable/test_conventions.py"],
         cwd=project,
-        env={**environment, "PYTHONPATH": str(project / "src"), "COLUMNS": "1000"},
+        env={**environment, "PYTHONPATH": path_of(project), "COLUMNS": "1000"},
         capture_output=True,
         text=True,
         check=False,

@@ -7,7 +7,7 @@ from pathlib import Path
 import history
 import pytest
 from history import git
-from projects import cruft
+from projects import cruft, path_of
 from test_updates import commit, conflicts, update
 
 DURABLE = "{{cookiecutter.project_slug}}/src/{{cookiecutter.package_name}}/durable"
@@ -48,7 +48,7 @@ def test_flows_of_ones_own_are_left_alone(repository: Path, tmp_path: Path, envi
         subprocess.run(
             [sys.executable, "-m", "durable_flights", "flow", name],
             cwd=project,
-            env={**environment, "PYTHONPATH": str(project / "src")},
+            env={**environment, "PYTHONPATH": path_of(project)},
             check=True,
             capture_output=True,
         )

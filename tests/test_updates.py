@@ -18,7 +18,7 @@ import history
 import pytest
 from conftest import Bake
 from history import RELEASED, UPDATED, git
-from projects import cruft, snapshot
+from projects import cruft, path_of, snapshot
 from variants import CORE, PROMPTS, ROOT, Answers, Options, name, typed
 
 Create = Callable[..., Path]
@@ -362,7 +362,7 @@ def test_an_edited_project_passes_its_tests(
             [sys.executable, "-m", *check],
             cwd=project,
             # No server is asked for by these tests, and none is to be started.
-            env={**environment, "PYTHONPATH": str(project / "src"), "PREFECT_API_URL": "http://127.0.0.1:9/api"},
+            env={**environment, "PYTHONPATH": path_of(project), "PREFECT_API_URL": "http://127.0.0.1:9/api"},
             capture_output=True,
             text=True,
             timeout=TESTS_TIMEOUT,
@@ -384,7 +384,7 @@ def test_what_is_done_counts_on(
         done = subprocess.run(
             [sys.executable, "-m", "durable_flights", "run"],
             cwd=project,
-            env={**environment, "PYTHONPATH": str(project / "src")},
+            env={**environment, "PYTHONPATH": path_of(project)},
             capture_output=True,
             text=True,
             timeout=TESTS_TIMEOUT,

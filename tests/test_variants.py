@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from forks import Forks
+from projects import path_of
 from test_alone import SAMPLE
 from variants import ALL, CHOICES, Answers, chosen, command, name
 
@@ -307,7 +308,7 @@ def postgres(baked: Callable[[Answers], Path], environment: dict[str, str]) -> I
     with tempfile.TemporaryDirectory() as folder:
         # Its server runs as another user.
         Path(folder).chmod(0o755)
-        ours = {"PYTHONPATH": str(project / "src"), "DURABLE_FLIGHTS_HOME": folder}
+        ours = {"PYTHONPATH": path_of(project), "DURABLE_FLIGHTS_HOME": folder}
         # It ends with its input, and so with this process.
         command = [sys.executable, "-m", "tests.support.sink", "sh", "-c", "echo $DURABLE_FLIGHTS_DATABASE_URL; read _"]
         with subprocess.Popen(
@@ -381,7 +382,9 @@ def test_a_variant_passes_its_own_tests(
     record_property("ran", ran)
     record_property("skips", skips(output))
     record_property("seconds", time.monotonic() - began)
-    tail = "\n".join(output.splitlines()[-60:])
+    lines = output.splitlines()
+    # What libraries log would fill the end.
+    tail = "\n".join([*[line for line in lines if line.startswith(("E ", ">"))][-40:], *lines[-30:]])
     assert code == 0, f"{tail}\n\nBake it again with:\n  {command(variant)}"
     if not ran and found.get("skipped"):
         pytest.skip("; ".join(dict.fromkeys(skips(output))))

@@ -36,7 +36,7 @@ def copy(folder: Path) -> Path:
 
 def environment_of(project: Path) -> dict[str, str]:
     """Return the environment in which the code of a copy counts, not that which is installed."""
-    return os.environ | {"PYTHONPATH": str(project / "src")}
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(project / "src"), *sys.path])}
 
 
 def make(project: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
