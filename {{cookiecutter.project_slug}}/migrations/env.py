@@ -41,12 +41,20 @@ def plain_type(kind: str, item: Any, autogenerate: Any) -> Any:
     return False if type(plain) is type(item) else _repr_type(plain, autogenerate)
 
 
+def drop_empty(_: Any, __: Any, scripts: list[Any]) -> None:
+    """Write no migration that changes nothing."""
+    if getattr(context.config.cmd_opts, "autogenerate", False) and scripts[0].upgrade_ops.is_empty():
+        scripts.clear()
+        print("The database has the tables of the code: no migration is written.")
+
+
 with database().begin() as connection:
     context.configure(
         connection=connection,
         target_metadata=tables.metadata,
         include_object=is_ours,
         render_item=plain_type,
+        process_revision_directives=drop_empty,
         # SQLite changes a table by copying it.
         render_as_batch=connection.dialect.name == "sqlite",
     )
