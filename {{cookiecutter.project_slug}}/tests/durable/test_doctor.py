@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Failed, Scheduled
 from pydantic import SecretStr
 
-from {{ cookiecutter.package_name }}.durable import checkpoints, discovery, doctor, drill, heartbeats, labels, results, upserts
+from {{ cookiecutter.package_name }}.durable import alerts, checkpoints, discovery, doctor, drill, heartbeats, labels, results, upserts
 from {{ cookiecutter.package_name }}.durable.checkpoints import IN_STORE, REMEMBERS
 from {{ cookiecutter.package_name }}.durable.errors import RunFailedError
 from {{ cookiecutter.package_name }}.durable.labels import AlertSettings
@@ -28,6 +28,16 @@ from {{ cookiecutter.package_name }}.durable.steps import checkpoint
 from tests.support import toys
 
 NOBODY = "http://127.0.0.1:9/api"
+
+
+@pytest.fixture
+def alone(api: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a project that nobody else deploys on the tests' server meanwhile; what is deployed has it."""
+    name = f"{PROJECT}-{uuid4()}"
+    monkeypatch.setattr(doctor, "PROJECT", name)
+    for module in (alerts, heartbeats):
+        monkeypatch.setattr(module, "AUTOMATION", name)
+    return name
 
 
 def findings() -> dict[str, doctor.Finding]:
@@ -42,7 +52,7 @@ def wrong(what: str) -> str:
     return found.said
 
 
-@pytest.mark.usefixtures("api")
+@pytest.mark.usefixtures("alone")
 def test_set_up_that_is_right_is_said_line_by_line() -> None:
     found = findings()
     assert list(found) == [*doctor.CHECKS, "server", *doctor.ASKED]
@@ -185,8 +195,7 @@ def test_alerts(
     assert said in found.said
 
 
-@pytest.mark.usefixtures("api")
-def test_automation_and_workers_of_a_real_server() -> None:
+def test_automation_and_workers_of_a_real_server(alone: str) -> None:
     with get_client(sync_client=True) as client:
 
         def said(what: str) -> str:
@@ -197,22 +206,23 @@ def test_automation_and_workers_of_a_real_server() -> None:
         assert said("automation").endswith("is on")
         for known in client.read_automations_by_name(heartbeats.AUTOMATION):
             client.delete_automation(known.id)
-        assert f"there is no work pool {PROJECT}" in said("workers")
-        client.create_work_pool(WorkPoolCreate(name=PROJECT, type="process"))
+        assert f"there is no work pool {alone}" in said("workers")
+        client.create_work_pool(WorkPoolCreate(name=alone, type="process"))
         try:
-            assert f"no worker polls the work pool {PROJECT}; start one: make worker" == said("workers")
-            client._client.patch(f"/work_pools/{PROJECT}", json={"is_paused": True})
+            assert f"no worker polls the work pool {alone}; start one: make worker" == said("workers")
+            client._client.patch(f"/work_pools/{alone}", json={"is_paused": True})
             assert "is paused" in said("workers")
         finally:
-            client.delete_work_pool(PROJECT)
+            client.delete_work_pool(alone)
 
 
 @pytest.mark.usefixtures("api")
-def test_command_ends_with_1_if_something_is_wrong() -> None:
+def test_command_ends_with_1_if_something_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX}QWXYZ", "1")
     command = [sys.executable, "-m", "{{ cookiecutter.package_name }}", "doctor"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    assert "wrong workers: there is no work pool" in done.stdout
+    assert "wrong settings: nothing reads" in done.stdout
     assert "ok    Python: 3." in done.stdout
     assert done.stderr == ""
 

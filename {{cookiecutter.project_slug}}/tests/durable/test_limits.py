@@ -53,9 +53,14 @@ def test_what_a_person_has_set_counts_until_it_is_put_back(limit: RateLimit) -> 
     assert rate(limit) == (4, 4)
 
 
-def test_server_is_prepared_for_all_limits(limit: RateLimit, capsys: pytest.CaptureFixture[str]) -> None:
+def test_server_is_prepared_for_all_limits(
+    limit: RateLimit, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from {{ cookiecutter.package_name }}.durable import heartbeats
     from {{ cookiecutter.package_name }}.durable.cli import prepare_server
 
+    # Other tests look for the project's own.
+    monkeypatch.setattr(heartbeats, "AUTOMATION", f"{PROJECT}-limits")
     assert prepare_server() == 0
     assert f"{limit.full_name}: 4 calls a second\n" in capsys.readouterr().out
     assert rate(limit) == (4, 4)
