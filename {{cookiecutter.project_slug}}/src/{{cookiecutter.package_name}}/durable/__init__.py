@@ -1,6 +1,6 @@
-"""What makes flows durable. Import from here; `cruft update` replaces this folder, so do not edit it.
+"""The public API of durable flows. Import from here; do not edit this folder: `cruft update` replaces it.
 
-`__init__.pyi` names the public verbs. They are imported when they are first used: Prefect takes seconds.
+`__init__.pyi` lists the public names. They are imported on first use, because importing Prefect takes seconds.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Backfills: a source loaded again for a while in the past, window by window. The high-water mark stays where it is."""
+"""Backfills: load a past period of a source again, window by window. The high-water mark does not move."""
 
 import re
 from collections.abc import Iterator
@@ -15,38 +15,38 @@ from .errors import InputError
 UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes"}
 DAY = timedelta(days=1)
 LIMIT = 10_000
-"""Windows of a backfill: each is a task."""
+"""The maximum number of windows in a backfill: each is a task."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a backfill as a chunk: all that changed from one moment on, and before another one."""
+    """A time window of a backfill, as a chunk: the changes from one timestamp on, and before another."""
 
     since: datetime
     """In UTC; inclusive."""
     until: datetime
     """In UTC; exclusive."""
     label: str = field(compare=False)
-    """When it begins, in the time zone of the backfill."""
+    """The start, in the time zone of the backfill."""
 
     @property
     def key(self) -> str:
-        """Both ends. It does not hold the content: what is done is done again after `make reset` only."""
+        """Both ends, without the content: a finished window is loaded again only after `make reset`."""
         return f"{self.since.isoformat()}/{self.until.isoformat()}"
 
     @property
     def path(self) -> str:
-        """Where its rejected records are from."""
+        """The origin of its rejected records, in the place of a file."""
         return self.key
 
     @property
     def load(self) -> str:
-        """The name of the flow run: when it is resumed, pages that it has fetched are not fetched again."""
+        """The id of the flow run: a resumed run does not fetch again the pages that it has fetched."""
         return flow_run.id or self.key
 
 
 def _duration(value: Any) -> Any:
-    # A flow run keeps it in the form of ISO 8601.
+    # Prefect stores the parameter of a flow run as ISO 8601.
     if not isinstance(value, str) or value.startswith("P"):
         return value
     match = re.fullmatch(r"([1-9][0-9]*)([wdhm])", value)
@@ -63,7 +63,7 @@ def _clock(value: Any) -> Any:
 
 
 class Backfill(BaseModel):
-    """What to load again.
+    """A flow parameter: the period to load again.
 
     Example:
         @durable_flow(name="load-orders")
@@ -74,13 +74,13 @@ class Backfill(BaseModel):
     """
 
     since: Annotated[datetime, BeforeValidator(_clock)]
-    """A date, or a date and a time on the clocks of the zone: 2026-01-31 or 2026-01-31T10:00."""
+    """The start, inclusive: a date, or a date and time in the zone, such as 2026-01-31 or 2026-01-31T10:00."""
     until: Annotated[datetime, BeforeValidator(_clock)]
-    """Likewise; exclusive."""
+    """The end, exclusive, in the same form."""
     window: Annotated[timedelta, BeforeValidator(_duration)] = DAY
-    """How much to load at a time: 1w, 1d, 6h or 30m."""
+    """The length of a window: 1w, 1d, 6h or 30m."""
     zone: str = "UTC"
-    """The time zone of both, such as Europe/Berlin. There, a day has 23 or 25 hours when summer time changes."""
+    """The time zone of both ends, such as Europe/Berlin. Days have 23 or 25 hours there when summer time changes."""
 
     @field_validator("since", "until")
     @classmethod
@@ -107,12 +107,12 @@ class Backfill(BaseModel):
         return self
 
     def windows(self) -> Iterator[Window]:
-        """Yield its windows, oldest first: each begins where the one before ends.
+        """Yield the windows, oldest first; each begins where the one before ends.
 
-        Windows of whole days begin at the same time of the clock, whether or not summer time changes.
+        Windows of whole days begin at the same local time, also when daylight saving time changes.
 
         Raises:
-            InputError: it ends in the future: what comes there would count as done.
+            InputError: the backfill ends in the future: changes that come later would count as loaded.
         """
         end = self._utc(self.until)
         if end > datetime.now(UTC):

@@ -1,4 +1,4 @@
-"""A long job in chunks: what is done is skipped, the rest is mapped over the task runner, and nothing ends unsaid."""
+"""Chunked loads: skip finished chunks, map the rest over the task runner, and report every failure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial
@@ -32,67 +32,66 @@ from .steps import Step, checkpoint, full_name
 from .tasks import stored
 
 Counts = dict[str, int]
-"""What became of the records of a chunk, by name: `{"read": 60, "rejected": 1, "inserted": 59}`.
+"""The counts of a chunk's records, by name: `{"read": 60, "rejected": 1, "inserted": 59}`.
 
-A run fails by `read` and `rejected`, where these are most of those: see the setting `max_rejected`.
+A run compares `rejected` with `read` to decide whether it fails: see the setting `max_rejected`.
 """
 RESUMES = checkpoints.REMEMBERS or ACROSS_RUNS
-"""Whether a new run finds what an earlier one has done, by checkpoints or by stored results."""
+"""Whether a new run skips the work of earlier runs, by checkpoints or by stored results."""
 
 
 class Chunk(Protocol):
-    """A part of the source: what a task takes, and a step does.
+    """A part of the source: the input of one task, and one step of the job.
 
-    A chunk of a load with a cursor has a `highest`, the highest value of its records, or None where it has none. A
-    chunk that has a `path` tells by it which file it is from, and one that has a method `line(place)` where in it a
-    rejected record stands.
+    With a cursor, a chunk needs `highest`: the highest value of its records, or None if it has no records. Two members
+    are optional: `path` names the chunk's file, and `line(place)` returns the line of a rejected record in that file.
     """
 
     @property
     def key(self) -> str:
-        """What the chunk holds, up to 200 characters: a chunk whose content changes has another key."""
+        """The identity of its content, up to 200 characters: changed content needs another key."""
 
     @property
     def label(self) -> str:
-        """What people call it."""
+        """Its name for people, in logs and in Prefect's UI."""
 
 
 class RunReport(TypedDict):
-    """What a run found and did."""
+    """The outcome of a run."""
 
     job: str
     chunks: int
-    """Chunks of the source."""
+    """The number of chunks in the source."""
     skipped: int
-    """Those that were done before, or by another process meanwhile."""
+    """Chunks that were done before, or by another process during this run."""
     done: int
-    """Those that this run did."""
+    """Chunks that this run did."""
     totals: Counts
-    """The sums of the counts of the chunks that this run did."""
+    """The summed counts of the chunks that this run did."""
     rejected: int
-    """Rejected records of the source, set aside by this run or before."""
+    """Rejected records of the source, set aside by this run or an earlier one."""
     rejects_file: str | None
     effects: Counts
     """Requests of `Step.send`: how many this run delivered, are left and were refused. Empty if there are none."""
 
 
 def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, cursor: Cursor | None = None) -> RunReport:
-    """Have a task do all chunks that are not done, as many at a time as the setting `workers` says.
+    """Run a task for each chunk that is not done, as many at a time as the setting `workers` allows.
 
-    Shows progress in the terminal and in Prefect's UI, leaves a table of the chunks there, and collects the rejected
-    records of all of them. Then delivers the effects that their steps sent, and those that are left of earlier runs.
+    Shows progress in the terminal and in Prefect's UI, leaves a table of the chunks there, and collects all rejected
+    records. Then delivers the effects of the steps, and those that earlier runs left.
 
     Args:
-        task: takes a chunk and its `Step`; returns the chunk's counts, or None where another process has done it.
-        chunks: of the source; two with one key are one.
-        job: the name of this work, up to 100 letters, digits, `.`, `_` and `-`. What is done is known by flow, job and
-            key, so a corrected source has only its changed chunks loaded.
-        cursor: of a source that is loaded since the last time, with the name of the job. The chunks are then all that
-            the source has since then; the last one waits for the others, and the mark moves with it. A run that fails
-            leaves the mark.
+        task: takes a chunk and its `Step`; returns the chunk's counts, or None if another process has done the chunk.
+        chunks: the chunks of the source; duplicates (the same key) are done once.
+        job: the name of this work, up to 100 letters, digits, `.`, `_` and `-`. Checkpoints are kept by flow, job and
+            key, so after a correction of the source only its changed chunks are loaded.
+        cursor: for an incremental load: a cursor with the job's name. Pass all chunks that the source has since the
+            high-water mark. The last chunk waits for the others, and the mark moves with it. A failed run does not move
+            the mark.
 
     Returns:
-        What the run found and did.
+        The outcome of the run.
 
     Raises:
         ChunksFailedError: some chunks failed; the others are done.
@@ -101,8 +100,8 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
         RejectsElsewhereError: all chunks are done, but rejected records are on disks of other machines.
         EffectsNotDeliveredError: all chunks are done, but effects are left, or were refused; see `Step.send`.
         InputError: a file's name is not UTF-8.
-        ValueError: `job` is no name of a job, or a key no key.
-        RuntimeError: no flow of `durable_flow` runs here.
+        ValueError: `job` or a chunk's key is not valid.
+        RuntimeError: the caller is not a flow of `durable_flow`.
 
     Example:
         @durable_flow(name="load-orders")
@@ -147,7 +146,7 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
         for batch in _batches(todo, cursor):
             steps = [Step(name, chunk.key, epoch, chunk.label) for chunk in batch]
             if cursor and high_water.WITH_ROWS and batch[-1] is todo[-1]:
-                # Not where the run may fail all the same; then the mark moves below, or stays.
+                # If the run may still fail, the mark moves after the checks below, or stays.
                 sure = not failures and not rejects.counted(name, by_key)[1]
                 steps[-1].finish = partial(cursor.close, highest) if sure else None
             futures = _configured(task).map(batch, steps)
@@ -190,21 +189,21 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
 
 
 def _batches(chunks: list[Chunk], cursor: Cursor | None) -> list[list[Chunk]]:
-    """Part what is mapped at once: with a cursor, the last chunk waits until the others are done."""
+    """Split the chunks for mapping: with a cursor, the last chunk waits until the others are done."""
     return [batch for batch in ([chunks[:-1], chunks[-1:]] if cursor else [chunks]) if batch]
 
 
 def _results_count() -> bool:
-    """Whether the stored results of chunks are read by a later run, or are all that comes of the chunks."""
+    """Tell whether stored results matter: later runs read them, or they are the only output of the chunks."""
     return not (checkpoints.REMEMBERS and upserts.WRITES)
 
 
 def _configured(task: Task[Any, Any]) -> Task[Any, Any]:
-    # Prefect's own type asks for an attribute that functions do not have.
+    # Prefect's type asks for an attribute that functions do not have.
     name: Any = _label
     if _results_count():
         return task.with_options(task_run_name=name, result_storage=results.storage())
-    # The checkpoint alone says what is done: the database may be an older copy, and the job may have been reset.
+    # Only the checkpoint may skip a chunk: the database may be a restored copy, and the job may have been reset.
     return task.with_options(task_run_name=name, persist_result=False, cache_policy=NO_CACHE)
 
 
@@ -214,7 +213,7 @@ def _label(parameters: dict[str, Any]) -> str:
 
 
 def _adopt(name: str, job: str, epoch: str) -> None:
-    """Take over what version 0.1 remembered of a job, whose name had no flow in it."""
+    """Take over a job's checkpoints from version 0.1, whose job names did not contain the flow."""
     before, now = checkpoint(job, epoch), checkpoint(name, epoch)
     if (done := before.done()) and not now.done():
         rejects.adopt(job, name)
@@ -247,7 +246,7 @@ def _report(
 def _leave_artifacts(
     chunks: Mapping[str, Chunk], reports: Mapping[str, Counts], failures: Mapping[str, str], report: RunReport
 ) -> None:
-    """Leave a table of the chunks in Prefect's UI, and a note on what the run has skipped."""
+    """Leave two artifacts in Prefect's UI: a table of the chunks, and a note on skipped chunks."""
     flow = FLOW.get()
     table = chunk_table({key: chunk.label for key, chunk in chunks.items()}, reports, failures, report["totals"])
     create_table_artifact(table, key=f"{flow}-chunks", description=summary(report, len(failures)))
@@ -256,7 +255,7 @@ def _leave_artifacts(
 
 
 def _named(chunk: Chunk) -> Chunk:
-    """Return a chunk whose label is text: a file's name that is not UTF-8 holds halves of characters."""
+    """Return the chunk, after a check that its label is valid Unicode: names that are not UTF-8 hold surrogates."""
     try:
         chunk.label.encode()
     except UnicodeEncodeError:
@@ -265,7 +264,7 @@ def _named(chunk: Chunk) -> Chunk:
 
 
 def redo(job: str) -> str:
-    """Return what to do so that the next run does the skipped chunks of a job again, by its full name."""
+    """Return the commands that make the next run do a job's skipped chunks again; takes the job's full name."""
     steps = [f"make reset JOB={job}"] if checkpoints.REMEMBERS else []
     if ACROSS_RUNS and _results_count():
         steps.append("set PREFECT_TASKS_REFRESH_CACHE=true for the next run")

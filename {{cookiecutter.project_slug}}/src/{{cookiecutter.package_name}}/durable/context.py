@@ -1,12 +1,12 @@
-"""What runs here: which durable flow, and whether it only looks for chunks that are left."""
+"""The context of the current flow: its name, and whether it only looks for chunks that are left."""
 
 from contextvars import ContextVar
 
 FLOW: ContextVar[str] = ContextVar("FLOW")
-"""The name of the durable flow that runs here."""
+"""The name of the current durable flow."""
 LOOKING: ContextVar[bool] = ContextVar("LOOKING", default=False)
-"""Whether the flow only looks for chunks that are left, without a Prefect server: see `flows.all_done`."""
+"""Whether the flow only checks for chunks that are left, without a Prefect server: see `flows.all_done`."""
 
 
 class ChunksLeftError(Exception):
-    """Chunks are left, in a flow that only looks for them."""
+    """Chunks are left, and the flow only checks for them."""

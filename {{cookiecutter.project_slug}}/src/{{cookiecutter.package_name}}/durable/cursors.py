@@ -1,8 +1,8 @@
-"""Cursors: up to where a source is loaded, so that the next load asks only for what has changed since.
+"""Cursors for incremental loads: each load asks the source only for changes since the high-water mark.
 
-The high-water mark moves when all chunks of a load are done, so it never passes a record that is not loaded. Where
-checkpoints are in the database, it moves in the transaction of the last chunk. A load that was killed goes on from its
-own beginning: with the same name, by which the pages that it has fetched are found.
+The mark moves when all chunks of a load are done, so it never passes a record that is not loaded. With checkpoints in
+the database, it moves in the transaction of the last chunk. A killed load resumes from where it began and keeps its
+name, so that pages it has fetched are found again.
 """
 
 from collections.abc import Iterable
@@ -18,14 +18,14 @@ from .steps import full_name, suffix
 from .upserts import Connection
 
 Value = datetime | int
-"""What a source is loaded by: a timestamp with its time zone, or a number that only grows."""
+"""A position in a source: a timestamp with its time zone, or a number that only grows."""
 RESUMABLE = timedelta(hours=6)
-"""A load that began longer ago begins anew: its pages are old, and tokens expire."""
+"""The age up to which a killed load resumes. An older one starts again: its pages are old, and tokens expire."""
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """A load of a source: from where, and by which name.
+    """A load of a source: where it starts, and its name.
 
     Example:
         cursor = Cursor.read("orders", overlap=timedelta(minutes=5))
@@ -33,11 +33,11 @@ class Cursor:
     """
 
     name: str
-    """The flow and its source, as the mark is kept."""
+    """The full name of the source, with its flow, under which the mark is stored."""
     since: Value | None
-    """What to ask the source for: records of this value and above, or all where it is None."""
+    """Ask the source for records with this value and above, or for all records if it is None."""
     load: str
-    """The name of this load. A task that takes it as an input is not run again when the load is resumed."""
+    """The name of this load. A task that takes it as an input does not run again when the load resumes."""
     mark: Value | None
     """The high-water mark when the load began."""
     began: datetime
@@ -45,23 +45,23 @@ class Cursor:
 
     @classmethod
     def read(cls, source: str, *, overlap: timedelta = timedelta(0)) -> "Cursor":
-        """Return the next load of a source, or the one that was killed.
+        """Return the next load of a source, or the killed load to resume.
 
         Args:
-            source: its name, which its job has too: up to 100 letters, digits, `.`, `_` and `-`.
+            source: the name of the source and of its job: up to 100 letters, digits, `.`, `_` and `-`.
             overlap: how far before the mark to read again, for records that arrive late. Timestamps only.
 
         Raises:
-            TypeError: there is an overlap, and the mark is a number.
-            ValueError: `source` is no name of a job.
-            RuntimeError: no flow of `durable_flow` runs here.
+            TypeError: `overlap` is given, and the mark is a number.
+            ValueError: `source` is not a valid job name.
+            RuntimeError: the caller is not a flow of `durable_flow`.
         """
         flow = FLOW.get(None)
         if flow is None:
             raise RuntimeError("Cursor.read works in a flow that is made with @durable_flow")
         full = full_name(flow, source)
         if LOOKING.get():
-            # Only the source itself knows whether it has more.
+            # Only the source knows whether it has more.
             raise ChunksLeftError
         name = f"{full}{suffix(upserts.epoch())}"
         now = datetime.now(UTC)
@@ -75,13 +75,13 @@ class Cursor:
         return cls(name, since, found.load, mark, datetime.fromisoformat(found.began) if found.began else now)
 
     def highest(self, chunks: Iterable[Any]) -> Value | None:
-        """Return up to where the source is loaded when these chunks are done; None where they have no records.
+        """Compute the high-water mark after these chunks; None if neither they nor the cursor have a value.
 
-        It is not after the load began: a timestamp in the future hides nothing then, and what arrives late while a load
-        that was killed waits to go on is read again.
+        A timestamp never exceeds the time when the load began. So a timestamp in the future hides no later record, and
+        records that arrive while a killed load waits to resume are read again.
 
         Args:
-            chunks: all of the load, each with its `highest`.
+            chunks: all chunks of the load, each with its `highest`.
 
         Raises:
             InputError: the values are of another kind than the mark, or a timestamp has no time zone.
@@ -105,12 +105,12 @@ class Cursor:
         return min(top, max(self.began, self.mark or self.began)) if isinstance(top, datetime) else top
 
     def close(self, highest: Value | None, connection: Connection | None = None) -> None:
-        """Move the mark, for all chunks of the load are done. The next load has another name. Idempotent.
+        """Move the mark after all chunks of the load are done. The next load gets another name. Idempotent.
 
-        The mark stays where it was forgotten meanwhile, or has come to lie before the beginning of this load.
+        The mark does not move if it was reset meanwhile, or set back to before the start of this load.
 
         Args:
-            highest: up to where the source is loaded.
+            highest: the new mark, from `highest`.
             connection: in a transaction, which the change becomes part of.
         """
 
@@ -125,7 +125,7 @@ class Cursor:
         high_water.change(self.name, moved, connection)
 
     def restart(self) -> None:
-        """Have the next run begin anew from the mark: it fetches again what this load has fetched."""
+        """Make the next run start again from the mark, and fetch again what this load has fetched."""
         high_water.change(self.name, lambda now: next_load(now.value) if now.load == self.load else None)
 
 

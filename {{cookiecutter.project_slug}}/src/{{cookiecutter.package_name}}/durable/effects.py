@@ -1,7 +1,7 @@
-"""Effects outside the database, such as requests: at least once, and exactly once with the service's help.
+"""Effects outside the database, such as requests: at least once, or exactly once with the receiver's help.
 
-No checkpoint can know whether a request that was cut off has had its effect. So it is sent again, with the same key: a
-receiver that honours `Idempotency-Key` applies it once. One that does not may apply it again.
+No checkpoint can know whether an interrupted request took effect. So it is sent again, with the same key: a receiver
+that honours `Idempotency-Key` applies it once. A receiver that does not may apply it again.
 """
 
 import hashlib
@@ -15,22 +15,22 @@ from .tasks import durable_task
 JSON = bool | int | float | str | list[Any] | dict[str, Any] | None
 
 TIMEOUT = 30.0
-"""Seconds that a service may take to connect, and for each part of its answer."""
+"""Seconds for the service to connect, and for each part of its response."""
 
 
 def idempotency_key(job: str, item: str, payload: JSON) -> str:
-    """Return the name of an effect: the same in every process, and another one for any other job, item or payload.
+    """Compute the idempotency key of an effect: equal in all processes, different for another job, item or payload.
 
     Args:
         job: the work that the effect is part of.
-        item: what it is about, in that job: two equal effects of one job need two items.
+        item: what the effect is about, in that job: two equal effects of one job need two items.
         payload: what is sent. Plain JSON; the order of a dict's keys makes no difference.
 
     Returns:
         64 hex digits.
 
     Raises:
-        ValueError: the payload does not come back from JSON as it was, such as a tuple, a key that is no text, or NaN.
+        ValueError: JSON changes the payload: it holds a tuple, a key that is not a string, or NaN, for instance.
     """
     try:
         text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -44,28 +44,28 @@ def idempotency_key(job: str, item: str, payload: JSON) -> str:
             f"the payload of {item!r} does not come back from JSON as it was; pass lists for tuples, and dicts whose"
             " keys are text"
         )
-    # As JSON, so that ("a", "bc") and ("ab", "c") differ.
+    # The two are hashed as JSON, so that ("a", "bc") and ("ab", "c") differ.
     return hashlib.sha256(f"{json.dumps([job, item])}\n{text}".encode()).hexdigest()
 
 
 @durable_task(version="1")
 def post(url: str, job: str, item: str, payload: JSON) -> dict[str, Any]:
-    """Send a payload to a service, under the key of this effect: an example to start from.
+    """Send a payload to a service with an idempotency key: an example to start from.
 
-    At least once: a process that is killed after the service has acted, and before the result is stored, sends it
-    again. A receiver that honours the key makes it exactly once; without one the effect may be repeated.
+    Delivery guarantee: at least once. A process killed after the service has acted, and before the result is stored,
+    sends it again. Exactly once if the receiver honours the key.
 
     Args:
-        url: of the service.
-        job: as for `idempotency_key`, and so the others.
-        item: what the effect is about.
+        url: the URL of the service.
+        job: the work that the effect is part of; see `idempotency_key`.
+        item: what the effect is about, in that job.
         payload: plain JSON.
 
     Returns:
-        The status of the answer and the key: `{"status": 200, "key": "…"}`.
+        The status of the response and the key: `{"status": 200, "key": "…"}`.
 
     Raises:
-        httpx.HTTPError: the service cannot be reached, breaks off, or answers with an error.
+        httpx.HTTPError: the service cannot be reached, breaks off, or responds with an error.
         ValueError: the payload is not plain JSON.
     """
     key = idempotency_key(job, item, payload)

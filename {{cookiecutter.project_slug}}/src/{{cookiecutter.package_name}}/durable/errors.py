@@ -2,15 +2,15 @@
 
 
 class InputError(ValueError):
-    """The input of a run cannot be used; nothing was written. Raise it, or a subclass, from your source."""
+    """The input of a run cannot be used, and nothing was written. Raise it, or a subclass, from your source."""
 
 
 class SettingsError(InputError):
-    """A setting has a wrong value, a variable looks like a setting and is none, or two flows have one name."""
+    """A setting has an invalid value, a variable looks like a misspelt setting, or two flows have the same name."""
 
 
 class RunFailedError(Exception):
-    """A run did not do all that it was to do. What it did is kept, and a new run does the rest."""
+    """A run is incomplete. What it did is kept, and a new run does the rest."""
 
 
 class ChunksFailedError(RunFailedError):
@@ -22,11 +22,11 @@ class ResultsNotStoredError(RunFailedError):
 
 
 class TooManyRejectsError(RunFailedError):
-    """More of the records were rejected than the setting `max_rejected` allows, or all. The others are loaded."""
+    """More records were rejected than the setting `max_rejected` allows, or all. The others are loaded."""
 
 
 class RejectsElsewhereError(RunFailedError):
-    """All chunks are done, but rejected records were set aside on disks of other machines."""
+    """All chunks are done, but rejected records are on the disks of other machines."""
 
 
 class EffectsNotDeliveredError(RunFailedError):
@@ -34,5 +34,5 @@ class EffectsNotDeliveredError(RunFailedError):
 
 
 def one_line(error: object) -> str:
-    """Return what an error says as one line, or the name of its class where it says nothing."""
+    """Return an error's message as one line, or the name of its class if the message is empty."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,6 +1,6 @@
-"""Fields of records, read strictly: what is not plainly a value of the type is refused.
+"""Strict types for the fields of records: each accepts only plain values of its type.
 
-Pydantic alone takes `1_707` and `true` for numbers, and a bare number for a timestamp or a date of 1970.
+Pydantic alone accepts `1_707` and `true` as numbers, and a bare number as a timestamp or as a date in 1970.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from pydantic import AwareDatetime, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 
-# Hashed by identity, as unions of types need it.
+# Unions of types need it hashable: by identity.
 @dataclass(frozen=True, eq=False)
 class _Plain:
-    """Takes text of a pattern, and values of the type itself. Not in Python, for it is asked for each field."""
+    """Accept text that matches a pattern, and values of the type itself. Runs in pydantic's core, for speed."""
 
     pattern: str
     what: str
@@ -33,9 +33,9 @@ class _Plain:
 
 _INTEGER = core_schema.int_schema(strict=True)
 DIGITS = _Plain("[+-]?[0-9]+$", "a whole number, of digits alone", (_INTEGER,))
-"""What makes an integer a plain one. As the last part of a type it leaves bounds to pydantic's fast core."""
+"""Restrict an integer to plain digits. Put it last in a type, so that pydantic's fast core checks the bounds."""
 PlainInt = Annotated[int, DIGITS]
-"""A whole number. With bounds of its own: `Annotated[int, Field(ge=1, le=12), DIGITS]`."""
+"""A whole number. To add bounds: `Annotated[int, Field(ge=1, le=12), DIGITS]`."""
 PlainDecimal = Annotated[
     Decimal,
     _Plain(
@@ -52,7 +52,7 @@ PlainDate = Annotated[
 Timestamp = Annotated[
     AwareDatetime,
     _Plain(
-        # No digits after those of microseconds, which would be dropped.
+        # More digits than microseconds have would be dropped.
         "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]+([.,][0-9]{1,6}0*)?([^0-9:.,].*)?$",
         "a timestamp, such as 2026-01-31T10:00:00+01:00, to the microsecond at most",
         (core_schema.datetime_schema(strict=True),),

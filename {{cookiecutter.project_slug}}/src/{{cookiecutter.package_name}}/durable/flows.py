@@ -1,7 +1,7 @@
-"""Durable flows: flows that have all that the project's promises need, wherever they are called.
+"""Durable flows: Prefect flows with the project's policies, wherever you call them.
 
-Called from a script, a REPL, a notebook or a test, a flow starts a temporary Prefect server if none is set; a worker
-runs it like any other. While it runs it is marked as alive, so that `make resume` finds it if its process is killed.
+In a script, a REPL, a notebook or a test, a flow starts a temporary Prefect server if none is set. A worker runs it
+like any other flow. A running flow is marked as alive, so that `make resume` finds it if its process is killed.
 """
 
 import asyncio
@@ -32,19 +32,19 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
-"""Of flows and deployments."""
+"""The names that flows and deployments may have."""
 
 
 class DurableFlow(Flow[P, R]):
-    """A Prefect flow that brings its own server where none is set."""
+    """A Prefect flow that starts a temporary server if none is set."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the flow: see `prefect.Flow`. Where an event loop runs, as in a notebook, it gets a thread of its own."""
+        """Run the flow, in its own thread if an event loop is running, as in a notebook. See `prefect.Flow`."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             return self._run(*args, **kwargs)
-        # What Prefect does in this thread would wait for the loop, which waits here.
+        # In this thread Prefect would deadlock: its work waits for the loop, and the loop waits for this call.
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(copy_context().run, self._run, *args, **kwargs).result()
 
@@ -54,27 +54,27 @@ class DurableFlow(Flow[P, R]):
             return super().__call__(*args, **kwargs)
 
     def with_options(self, **options: Any) -> "DurableFlow[P, R]":
-        """Make a flow like this one with other options: see `prefect.Flow.with_options`."""
+        """Copy the flow with other options: see `prefect.Flow.with_options`."""
         flow = super().with_options(**options)
-        # Prefect makes it a plain flow.
+        # Prefect returns a plain flow.
         flow.__class__ = DurableFlow
         return cast("DurableFlow[P, R]", flow)
 
 
 def durable_flow(*, name: str, **options: Any) -> Callable[[Callable[P, R]], Flow[P, R]]:
-    """Make a function a Prefect flow under the project's policies.
+    """Make a function a Prefect flow with the project's policies.
 
-    Before its body runs, the tables are created, the store of results and the cluster are looked for, and the run is
-    marked as alive. The body may run again, after a crash or a failure: leave effects to tasks and their steps.
+    Before the body runs, the flow creates the tables, checks the result storage and the cluster, and marks the run as
+    alive. The body may run again after a crash or a failure, so put effects into tasks and their steps.
 
     Args:
-        name: of the flow, up to 80 lower-case letters and digits with dashes between. What is done, rejected records
-            and artifacts are known by it.
-        **options: of `prefect.flow`; they override the policies.
+        name: the flow's name: up to 80 lower-case letters and digits, with single dashes between. Checkpoints, rejected
+            records and artifacts are kept under it.
+        **options: options of `prefect.flow`; they override the policies.
 
     Raises:
         TypeError: the function is asynchronous or a generator.
-        ValueError: `name` is not made so.
+        ValueError: `name` is not a valid flow name.
 
     Example:
         @durable_flow(name="load-orders")
@@ -118,8 +118,8 @@ def _running(name: str) -> Iterator[None]:
 
 @contextmanager
 def _telling() -> Iterator[None]:
-    """Have the server know the class of an error; see `alerts.py`."""
-    # Of an attempt before.
+    """Label the run with the class of its error; see `alerts.py`."""
+    # An earlier attempt may have left a reason.
     label_run({REASON: ""})
     try:
         yield
@@ -129,16 +129,16 @@ def _telling() -> Iterator[None]:
 
 
 def all_done(flow: Flow[Any, Any], parameters: dict[str, Any]) -> Any:
-    """Run the body of a flow without Prefect, as far as it finds that no chunk is left.
+    """Check without Prefect whether a flow has chunks left, by running its body until the first one.
 
-    That takes no server, so a run that has nothing to do ends at once.
+    This needs no server, so a run with nothing to do ends at once.
 
     Args:
-        flow: of `durable_flow`.
-        parameters: of the flow, validated.
+        flow: a flow of `durable_flow`.
+        parameters: the flow's validated parameters.
 
     Returns:
-        What the flow returns, or None where a chunk is left, or the body calls a task, uses Prefect otherwise or fails.
+        What the flow returns; None if a chunk is left, or if the body calls a task, uses Prefect otherwise or fails.
 
     Raises:
         InputError: the input cannot be used.
@@ -156,13 +156,13 @@ def all_done(flow: Flow[Any, Any], parameters: dict[str, Any]) -> Any:
     try:
         for kind, method in calls:
             setattr(kind, method, left)
-        # If it comes to a real run, the body says all that again.
+        # If a real run follows, the body prints the same again.
         with redirect_stdout(io.StringIO()):
             return flow.fn(**parameters)
     except refusals:
         raise
     except Exception:
-        # A real run fails in the same way, and Prefect keeps why.
+        # A real run fails in the same way, and Prefect records the reason.
         return None
     finally:
         LOOKING.reset(token)

@@ -1,4 +1,4 @@
-"""What the Prefect server has to know of a deployed run to tell people of it, and where: see `alerts.py`."""
+"""Labels of deployed runs, which the Prefect server needs for alerts, and where alerts go: see `alerts.py`."""
 
 import re
 from contextlib import suppress
@@ -12,14 +12,14 @@ from pydantic import SecretStr, field_validator
 from .settings import ProjectSettings
 
 JOB, DONE, REASON = "durable.job", "durable.done", "durable.reason"
-"""The labels: the name of the job, how many of its chunks are done, and the class of the error that ended the run."""
+"""The labels: the job, how many of its chunks are done, and the class of the error that ended the run."""
 
 
 class AlertSettings(ProjectSettings):
     """Where alerts go."""
 
     alert_url: SecretStr = SecretStr("")
-    """A webhook's URL, or `type/name` of a notification block on the server; empty: there are none."""
+    """A webhook's URL, or `type/name` of a notification block on the server; empty: no alerts."""
 
     @field_validator("alert_url")
     @classmethod
@@ -36,7 +36,7 @@ settings = AlertSettings()
 
 
 def label_run(labels: dict[str, str]) -> None:
-    """Set labels of the run that runs here, if it is of a deployment. A server that is away is no error here."""
+    """Set labels on the current run, if a deployment started it. An unavailable server is not an error here."""
     context = FlowRunContext.get()
     if context and context.flow_run and context.flow_run.deployment_id:
         with suppress(httpx.HTTPError), get_client(sync_client=True) as client:

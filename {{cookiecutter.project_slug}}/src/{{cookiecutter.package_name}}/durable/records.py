@@ -1,7 +1,7 @@
-"""Records of CSV files, read strictly, and by one parser, whoever asks.
+"""Strict parsing of CSV records.
 
-A header that is not as expected is an error that says what was found and what to do. A record that is not as the header
-says is a reject, and costs no other one. Names may be quoted, in any order, and beside others.
+An unexpected header is an error, which says what was found and what to do. A record that does not match the header is
+rejected, without loss of other records. Columns may be quoted, in any order, and more than the expected ones.
 """
 
 import codecs
@@ -15,7 +15,7 @@ from .errors import InputError
 from .rejects import Reject
 
 LONGEST = 1000
-"""Lines of a record: one that has more has a quote that is not closed."""
+"""The maximum number of lines in a record: a longer one has a quote that is not closed."""
 
 _FORMATS = {
     b"\xff\xfe": "UTF-16 or UTF-32; save it as UTF-8, or: iconv -f UTF-16 -t UTF-8",
@@ -38,16 +38,16 @@ class CsvRecord(NamedTuple):
     """A record of a CSV file, as text."""
 
     place: int
-    """Where it is: its line in the file or, of a chunk that has a method `line`, in the chunk."""
+    """The record's line in the file; in a chunk with a method `line`, its line in the chunk."""
     text: str
     columns: tuple[str, ...]
-    """The names of its fields, as the header has them."""
+    """The column names of the header."""
 
     def values(self) -> dict[str, str]:
-        """Return its fields by name.
+        """Return the fields by column name.
 
         Raises:
-            ValueError: it is not CSV, or has more or fewer fields than the header.
+            ValueError: the record is not CSV, or has more or fewer fields than the header.
         """
         fields = _fields(self.text)
         if len(fields) != len(self.columns):
@@ -55,20 +55,20 @@ class CsvRecord(NamedTuple):
         return dict(zip(self.columns, fields, strict=True))
 
     def reject(self, error: ValueError) -> Reject:
-        """Return it as a rejected record, with what `values` or pydantic says against it as the reason."""
+        """Return the record as a rejected record; the reason is an error of `values` or of pydantic."""
         return Reject.of(self.place, self.text, error)
 
 
 def csv_header(path: Path, line: bytes, expected: Collection[str]) -> tuple[str, ...]:
-    """Return the names of the columns, in the order of the file.
+    """Parse the header of a CSV file: return the column names in the order of the file.
 
     Args:
-        path: of the file, for errors.
-        line: its first line.
-        expected: names that must be there; others may be too.
+        path: the file, for errors.
+        line: the first line of the file.
+        expected: names of required columns; others are allowed.
 
     Raises:
-        InputError: the line is not such a header; the message says what was found and what to do.
+        InputError: the line is not a header with these columns; the message says what was found and what to do.
     """
     if not line:
         raise InputError(f"{path}: the file is empty; its first line must name the columns")
@@ -90,7 +90,7 @@ def csv_header(path: Path, line: bytes, expected: Collection[str]) -> tuple[str,
 
 
 def _not_a_header(text: str) -> str | None:
-    """What makes a line no header of CSV, and what to do about it."""
+    """Return why a line is not a CSV header, and what to do about it; None if nothing is known."""
     if "\r" in text:
         return "lines end in CR alone; convert them with: tr '\\r' '\\n'"
     if text.lower().startswith("sep="):
@@ -105,24 +105,24 @@ def _misnamed(names: tuple[str, ...], missing: list[str], all_missing: bool) -> 
     if found := next((name for name in missing if name.casefold() in alike), None):
         return f"has {alike[found.casefold()]!r} for {found!r}; rename the columns"
     if all_missing:
-        # Perhaps a record: its values are not for logs.
+        # The line may be a record: do not log its values.
         return "names none of the columns" if any(names) else "is blank"
     shown = ",".join(names)
     return f"lacks the columns {','.join(missing)}; found {shown[:200]}{'…' if shown[200:] else ''}"
 
 
 def csv_records(path: Path, content: bytes, expected: Collection[str]) -> Iterator[CsvRecord]:
-    """Yield the records of a CSV file in UTF-8, in their order and without blank lines.
+    """Yield the records of a CSV file in UTF-8, in order, without blank lines.
 
-    A quoted field may hold line ends. A quote that is not closed costs its line, not those after it.
+    A quoted field may contain line breaks. If a quote is not closed, only its own line is rejected.
 
     Args:
-        path: of the file, for errors.
-        content: all of it.
-        expected: names of columns that must be there; others may be too.
+        path: the file, for errors.
+        content: the whole file.
+        expected: names of required columns; others are allowed.
 
     Raises:
-        InputError: it is not UTF-8, or has another header.
+        InputError: the file is not UTF-8, or lacks a column; the message says what was found and what to do.
     """
     first, end, _ = content.partition(b"\n")
     columns = csv_header(path, first + end, expected)
@@ -137,10 +137,10 @@ def csv_records(path: Path, content: bytes, expected: Collection[str]) -> Iterat
 
 
 def csv_text(path: Path, number: int, line: bytes) -> str:
-    """Return a line of a file as text.
+    """Decode a line of a file.
 
     Raises:
-        InputError: it is not UTF-8.
+        InputError: the line is not UTF-8.
     """
     try:
         return line.decode()
@@ -152,7 +152,7 @@ def csv_text(path: Path, number: int, line: bytes) -> str:
 
 
 def _count(lines: list[str], place: int, width: int) -> int:
-    """Return how many lines the record takes that begins in one of them."""
+    """Return the number of lines of the record that begins at `place`."""
     if '"' not in lines[place]:
         return 1
     reader = csv.reader(map(lines.__getitem__, range(place, min(place + LONGEST, len(lines)))), strict=True)
@@ -166,7 +166,7 @@ def _fields(text: str) -> list[str]:
     if '"' not in text and "\r" not in text:
         return text.split(",")
     try:
-        # To csv, it would end the record.
+        # The csv module would end the record at this CR.
         if not text.endswith("\r"):
             (fields,) = csv.reader(io.StringIO(text, newline="\n"), strict=True)
             return fields

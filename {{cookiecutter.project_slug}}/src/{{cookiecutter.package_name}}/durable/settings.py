@@ -1,7 +1,7 @@
-"""Settings: read from the environment and from `.env` beside `pyproject.toml`, checked, and the same in every folder.
+"""Settings: read from the environment and from `.env` beside `pyproject.toml`, and validated.
 
-Each part has its settings beside its code, in a class of its own on `ProjectSettings`; so have your flows. A variable
-that looks like a misspelt setting is an error: a setting that is ignored without a word is worse than a missing one.
+Each module declares its settings beside its code, in a subclass of `ProjectSettings`; do the same in your flows. A
+variable that looks like a misspelt setting is an error, because a setting that is silently ignored does harm.
 """
 
 import os
@@ -18,23 +18,23 @@ from .errors import SettingsError
 
 PACKAGE = __name__.partition(".")[0]
 PREFIX = f"{PACKAGE.upper()}_"
-"""What the names of the project's variables begin with."""
+"""The prefix of the project's environment variables."""
 ROOT = Path(__file__).resolve().parents[3]
-"""The project's folder when it is installed from its sources, as `make setup` and the deployment do."""
+"""The project's folder, if the package is installed from its sources, as by `make setup` and the deployment."""
 PROJECT: str = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
 ENV_FILE = Path(os.environ.get(f"{PREFIX}ENV_FILE", ROOT / ".env"))
-"""Another file than `.env`, for the tests: they use nothing of the user's."""
+"""The file with the project's variables. Tests set another one, to use nothing of the user's."""
 
 
 def env_variables(file: Path | None = None) -> dict[str, str | None]:
     """Return the variables in a file, `ENV_FILE` by default.
 
     Raises:
-        SettingsError: it is not UTF-8.
+        SettingsError: the file is not UTF-8.
     """
     file = file or ENV_FILE
     try:
-        # Text of UTF-16 may pass for UTF-8, with a zero byte beside each letter.
+        # UTF-16 may pass for UTF-8, with a zero byte beside each letter.
         if b"\0" not in (file.read_bytes() if file.is_file() else b""):
             return dotenv_values(file, encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -43,12 +43,12 @@ def env_variables(file: Path | None = None) -> dict[str, str | None]:
 
 
 class ProjectSettings(BaseSettings):
-    """The base of all settings: a field `api_url` is the variable `PREFIX` + `API_URL`.
+    """The base class of all settings: the field `api_url` reads the variable `PREFIX` + `API_URL`.
 
-    A duration is ISO 8601 (`P30D`, `PT5M`); a relative path is relative to the project's folder.
+    Durations are ISO 8601 (`P30D`, `PT5M`); relative paths start from the project's folder, wherever you run.
 
     Raises:
-        SettingsError: a variable has a value that its setting cannot have, or `.env` is not UTF-8.
+        SettingsError: a variable has an invalid value, or `.env` is not UTF-8.
 
     Example:
         class OrdersSettings(ProjectSettings):
@@ -63,12 +63,12 @@ class ProjectSettings(BaseSettings):
         env_file_encoding="utf-8-sig",
         extra="ignore",
         frozen=True,
-        # Secrets that come from files often end in a line end.
+        # Secrets from files often end with a line break.
         str_strip_whitespace=True,
     )
 
     names: ClassVar[dict[str, str]] = {}
-    """Every setting of every class, with the class that has it."""
+    """The settings of all classes, each with its class."""
 
     def __init__(self, **values: Any) -> None:
         env_variables()
@@ -94,26 +94,26 @@ class ProjectSettings(BaseSettings):
 
 
 class Settings(ProjectSettings):
-    """What all parts share."""
+    """The settings that all modules share."""
 
     home: Path = Path("var")
-    """Where everything that a run leaves behind is kept."""
+    """The folder for everything that runs leave behind."""
     workers: int = Field(default=2, ge=1, le=64)
     """Chunks loaded at a time: threads of the run's process, or processes of its cluster."""
     max_rejected: float = Field(default=0.5, ge=0, le=1)
-    """The share of rejected records above which a run fails. It also fails where all are rejected."""
+    """The share of rejected records above which a run fails. It also fails if all records are rejected."""
 
 
 settings = Settings()
 
 
 def check_names() -> None:
-    """Look for misspelt settings. Call it when the modules of all settings are imported.
+    """Check for misspelt settings. Call this after all modules with settings are imported.
 
-    Variables that begin with `PREFIX` and resemble no setting are somebody else's.
+    Variables that begin with `PREFIX` and resemble no setting are ignored.
 
     Raises:
-        SettingsError: a variable resembles a setting and is none; the message names both.
+        SettingsError: a variable resembles a setting but is none; the message names both.
     """
     known = [*map(str.upper, ProjectSettings.names), "ENV_FILE"]
     for variable in map(str.upper, {*os.environ, *env_variables()}):

@@ -1,8 +1,8 @@
-"""The step of a chunk: its writes, and the checkpoint that they are done.
+"""Steps: the writes of a chunk and its checkpoint.
 
-The text of a task does not depend on how the project remembers what is done. With checkpoints in the database, writes
-and checkpoint are one transaction: exactly once in that database. With others the checkpoint follows the writes: at
-least once, which an upsert makes harmless.
+A task's code is the same for every kind of checkpoint. With checkpoints in the database, writes and checkpoint commit
+in one transaction: exactly once in that database. Otherwise the checkpoint follows the writes: at least once, which
+an idempotent upsert makes harmless.
 """
 
 import re
@@ -24,11 +24,11 @@ __all__ = ["Step", "checkpoint", "full_name", "suffix"]
 
 @dataclass
 class Step:
-    """The step of a chunk, which `run_chunks` gives to its task: a context manager around the writes.
+    """The step of a chunk: a context manager around the writes, which `run_chunks` passes to the task.
 
-    `with step as connection` yields a connection in a transaction, to write with; the transaction commits when the
-    block ends, and rolls back when it raises. It yields None where another process has done the chunk meanwhile: then
-    return without writing. Compute first and open the step for the writes alone: other writers wait until it ends.
+    `with step as connection` yields a connection in a transaction. The transaction commits when the block ends, and
+    rolls back if the block raises. It yields None if another process has done the chunk meanwhile: then return without
+    writing. Compute first and open the step only for the writes: other writers wait until it ends.
 
     Example:
         with step as connection:
@@ -38,15 +38,15 @@ class Step:
     """
 
     job: str
-    """The flow and its job, `load-orders/orders`."""
+    """The full name of the job: the flow and the job, `load-orders/orders`."""
     key: str
-    """Of the chunk."""
+    """The chunk's key."""
     epoch: str
-    """Which filling of the database: a result that was stored for one that is gone does not count for this one."""
+    """The id of the database: results that were stored for an older database do not count for this one."""
     label: str = field(compare=False)
-    """Of the chunk, for people."""
+    """The chunk's name for people."""
     finish: Callable[[Connection], None] | None = field(default=None, repr=False, compare=False)
-    """What the step does at the end of its transaction, unless records of the chunk were rejected."""
+    """Called at the end of the step's transaction, unless records of the chunk were rejected."""
     _rejected: int = field(default=0, init=False, repr=False, compare=False)
     _open: AbstractContextManager[Connection | None] | None = field(default=None, init=False, repr=False, compare=False)
     _effects: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False, compare=False)
@@ -57,7 +57,7 @@ class Step:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection | None]:
-        # Without a database the stored result is all that comes of a chunk: the run writes the checkpoint after it.
+        # Without a database the stored result is the chunk's only output: the run writes the checkpoint after it.
         with checkpoint(self.job, self.epoch).step(self.key) if upserts.WRITES else upserts.transaction() as connection:
             self._effects.clear()
             yield connection
@@ -74,25 +74,25 @@ class Step:
             opened.__exit__(kind, error, traceback)
 
     def send(self, url: str, item: str, payload: JSON, *, ordering_key: str | None = None) -> str:
-        """Have a request sent after the step has committed: a POST of JSON, written to the outbox in its transaction.
+        """Send a JSON POST request after the step commits, by a row in the outbox that commits with the step.
 
-        The run delivers it after its chunks, with the header `Idempotency-Key`, until the receiver acknowledges it:
-        exactly once if the receiver honours the key, at least once otherwise. A step that is repeated sends nothing
-        twice. Give headers such as Authorization with `delivery_headers`: the outbox stores none.
+        The run delivers it after its chunks, with the header `Idempotency-Key`, until the receiver acknowledges it.
+        Delivery guarantee: exactly once if the receiver honours the key, at least once otherwise. A repeated step adds
+        no duplicate. Set headers such as Authorization with `delivery_headers`: the outbox stores none.
 
         Args:
-            url: of the receiver, up to 2000 characters, without a password.
+            url: the receiver's URL, up to 2000 characters, without a password.
             item: what the effect is about, up to 200 characters: two equal payloads of one job need two items.
             payload: plain JSON.
-            ordering_key: effects of the job with the same one, such as a customer's, are delivered one by one, in the
-                order of sending; chunks run several at a time. One that is refused holds those behind it. Up to 200
-                characters.
+            ordering_key: such as a customer's id, up to 200 characters. The job's effects with the same key are
+                delivered one by one, in the order of sending; chunks run several at a time. A refused effect holds back
+                those behind it.
 
         Returns:
             The idempotency key, 64 hex digits.
 
         Raises:
-            ValueError: an argument cannot be kept as it is.
+            ValueError: an argument is too long, or cannot be stored unchanged.
             RuntimeError: the step is not open, or the project has no database.
 
         Example:
@@ -112,17 +112,17 @@ class Step:
         return key
 
     def set_aside(self, bad: Sequence[Reject]) -> None:
-        """Keep the rejected records of the chunk, with their reasons: they neither stop the run nor vanish. Idempotent.
+        """Store the rejected records of the chunk, with their reasons. The run goes on. Idempotent.
 
         Args:
-            bad: all of the chunk; an empty list is fine.
+            bad: all rejected records of the chunk; an empty list is fine.
         """
         rejects.set_aside(self.job, self.key, self.label, bad)
         self._rejected = len(bad)
 
 
 def full_name(flow: str, job: str) -> str:
-    """Return the name under which a flow's job is remembered: two flows never share one.
+    """Return the full name of a flow's job, which no other flow's job shares.
 
     Raises:
         InputError: `job` is not 1 to 100 letters, digits, `.`, `_` and `-`, beginning with a letter or a digit.
@@ -133,13 +133,13 @@ def full_name(flow: str, job: str) -> str:
 
 
 def suffix(epoch: str) -> str:
-    """Return what the names of checkpoints end with that count for one filling of the database alone.
+    """Return the suffix of checkpoint names that ties checkpoints outside the database to one database id.
 
-    Checkpoints that outlive their database would pass over rows of the next one; so the filling is part of their name.
+    Such checkpoints may outlive their database. Without the suffix, a new database would miss the rows of those steps.
     """
     return f"@{epoch[:8]}" if checkpoints.OUTSIDE and epoch else ""
 
 
 def checkpoint(job: str, epoch: str) -> Checkpoint:
-    """Return what is done of a job, by its full name, in one filling of the database."""
+    """Return the checkpoint of a job, by its full name, for one database id."""
     return Checkpoint(f"{job}{suffix(epoch)}")

@@ -1,4 +1,4 @@
-"""The policies of the project's tasks and flows, and the decorator that gives a task its own."""
+"""The policies of the project's tasks and flows, and the decorator that applies them to a task."""
 
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -15,31 +15,31 @@ R = TypeVar("R")
 POLICIES: dict[str, Any] = {
     "persist_result": True,
     "result_storage": RESULTS,
-    # Not pickle, as Prefect 3.9 has it: whoever can write to a pickle store can run code in every worker that reads it.
+    # Prefect 3.9 defaults to pickle: whoever can write to the result storage could run code in every worker.
     "result_serializer": "json",
     **CACHING,
     **RETRIES,
 }
-"""Of tasks. What is added here, such as `timeout_seconds` or `tags`, all of them have, and a test sees to it."""
+"""The policies of all tasks. An option added here, such as `timeout_seconds` or `tags`, applies to all of them."""
 
 FLOW_POLICIES: dict[str, Any] = {
-    # Reports are for the caller. Else a user's Prefect settings may name a store for them, which is not there.
+    # Callers use the returned report; a user's Prefect settings may name a result storage that does not exist here.
     "persist_result": False,
     "result_storage": RESULTS,
     **FLOW_RETRIES,
 }
-"""Of flows, in the same way."""
+"""The policies of all flows."""
 
 
 def durable_task(**options: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Make a function a Prefect task under the project's policies: its results are stored, and its retries paced.
+    """Make a function a Prefect task with the project's policies for results, caching and retries.
 
     Args:
-        **options: of `prefect.task`; they override the policies. Give each task a `version`, and raise it when the same
-            inputs must give another result.
+        **options: options of `prefect.task`; they override the policies. Give each task a `version`, and raise it when
+            the same inputs must give another result.
 
     Raises:
-        TypeError: the function has no cache key, as its code is in no file; the message says what to do.
+        TypeError: no cache key can be computed, as the function's code is in no file; the message says what to do.
 
     Example:
         @durable_task(version="1")
@@ -55,9 +55,9 @@ def durable_task(**options: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
 
 
 def stored(state: State[Any]) -> bool:
-    """Tell whether the result of a completed task is in the store.
+    """Tell whether the result of a completed task is in the result storage.
 
-    Prefect 3.9 completes a task whose result it could not write, with an error in the log alone (`Transaction.commit`
-    in prefect/transactions.py). So a run that relies on its results asks.
+    Prefect 3.9 completes a task even if its result could not be written, and only logs the error (`Transaction.commit`
+    in prefect/transactions.py). A run that relies on stored results must check.
     """
     return state.name == "Cached" or bool(getattr(state.data, "is_persisted", False))

@@ -1,4 +1,4 @@
-"""The transactional outbox: none, for there is no database whose transactions it could share."""
+"""No transactional outbox: without a database, requests cannot be part of its transactions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from .upserts import Connection
 
 
 def effect(job: str, url: str, item: str, payload: JSON, ordering_key: str | None) -> dict[str, Any]:
-    """Refuse an effect.
+    """Reject an effect: the project has no outbox.
 
     Raises:
         RuntimeError: always; the message says what to do.
@@ -18,30 +18,30 @@ def effect(job: str, url: str, item: str, payload: JSON, ordering_key: str | Non
 
 
 def write(connection: Connection, effects: Sequence[Mapping[str, Any]]) -> None:
-    """Write effects: there are none."""
+    """Do nothing: the project has no effects."""
 
 
 def backlog(job: str) -> dict[str, int]:
-    """Return how many effects of a job are left, and how many were refused: none."""
+    """Return zeros: no effects are left, and none were refused."""
     return {"left": 0, "refused": 0}
 
 
 def check(job: str, reason: str = "") -> None:
-    """Look that no effects are left: there are none."""
+    """Do nothing: no effects are left."""
 
 
 def undelivered(job: str, reason: str = "") -> str:
-    """Return what `check` would raise: nothing."""
+    """Return an empty text, as `check` never raises."""
     return ""
 
 
 def status() -> list[str]:
-    """Return lines on the effects that are not delivered: there are none."""
+    """Return no lines: the project has no effects."""
     return []
 
 
 def resend(job: str) -> str:
-    """Refuse to send effects again.
+    """Raise an error: the project has no refused effects to send again.
 
     Raises:
         InputError: always.
@@ -50,5 +50,5 @@ def resend(job: str) -> str:
 
 
 def deliver_left(job: str) -> tuple[dict[str, int], str]:
-    """Deliver what is left of a job's effects: nothing."""
+    """Deliver nothing: no effects are left."""
     return {}, ""

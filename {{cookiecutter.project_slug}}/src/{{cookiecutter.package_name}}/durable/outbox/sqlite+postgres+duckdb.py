@@ -1,7 +1,7 @@
-"""The transactional outbox: a step writes its requests in its own transaction; they are delivered after the commit.
+"""The transactional outbox: a step stores its requests in its own transaction; the run delivers them after the commit.
 
-Delivery guarantee: at least once; exactly once where the receiver honours the header `Idempotency-Key`. A delivered
-effect keeps its row, without the payload: a step that is repeated does not send it again.
+Delivery guarantee: at least once; exactly once if the receiver honours the header `Idempotency-Key`. A delivered
+effect keeps its row, without the payload, so that a repeated step does not send it again.
 """
 
 import json
@@ -45,7 +45,7 @@ from .upserts import ROW_LOCKS, insert, transaction
 
 
 class OutboxSettings(ProjectSettings):
-    """When effects fail a run."""
+    """Settings for refused effects."""
 
     max_refused: int = Field(default=0, ge=0)
     """The number of refused effects of a job above which its runs fail."""
@@ -54,17 +54,17 @@ class OutboxSettings(ProjectSettings):
 outbox_settings = OutboxSettings()
 
 BATCH = 100
-"""Effects whose acknowledgements are written together: as many may be sent again after a crash."""
+"""Effects acknowledged in one transaction: at most this many are sent again after a crash."""
 FAILURES = 1000
-"""After so many failed requests an attempt ends."""
+"""Failed requests after which an attempt ends."""
 BEHIND = "they wait behind a refused one with the same ordering key"
 SHOWN = 20
-"""Refused effects of a job that `status` lists."""
+"""The maximum number of refused effects that `status` lists for a job."""
 
 outbox = Table(
     "outbox_effects",
     internal,
-    # In the order of `send`.
+    # Ids follow the order of `send`.
     Column(
         "id", BigInteger().with_variant(Integer, "sqlite"), sqlalchemy.Sequence("outbox_effects_id"), primary_key=True
     ),
@@ -93,10 +93,10 @@ for _name, _columns in {"left": ("job", "id"), "order": ("job", "ordering_key", 
 
 
 def effect(job: str, url: str, item: str, payload: JSON, ordering_key: str | None) -> dict[str, Any]:
-    """Return the row of an effect.
+    """Build the outbox row of an effect.
 
     Raises:
-        ValueError: one of them cannot be kept; see `Step.send`.
+        ValueError: an argument is too long, or cannot be stored unchanged; see `Step.send`.
     """
     url = checked_url(url, checked(item, "item"))
     return {
@@ -112,13 +112,13 @@ def effect(job: str, url: str, item: str, payload: JSON, ordering_key: str | Non
 
 
 def write(connection: Connection, effects: Sequence[Mapping[str, Any]]) -> None:
-    """Write effects into the outbox, except those that are or were there. The caller commits."""
+    """Write effects into the outbox, and skip duplicates, delivered ones included. The caller commits."""
     for first in range(0, len(effects), BATCH):
         connection.execute(insert(outbox).values(effects[first : first + BATCH]).on_conflict_do_nothing())
 
 
 def backlog(job: str) -> dict[str, int]:
-    """Return how many effects of a job are left, and how many were refused."""
+    """Count the effects of a job that are left, and those that were refused."""
     refused = func.count(outbox.c.refused)
     with transaction() as connection:
         found = connection.execute(select(func.count() - refused, refused).where(outbox.c.job == job, UNDELIVERED))
@@ -126,21 +126,21 @@ def backlog(job: str) -> dict[str, int]:
 
 
 def check(job: str, reason: str = "") -> None:
-    """Look that a job has no effects that are left, and not too many that were refused.
+    """Check that a job has no effects left, and not too many refused ones.
 
     Args:
         job: the full name of the job.
         reason: why effects are left.
 
     Raises:
-        EffectsNotDeliveredError: some are left, or more were refused than the setting `max_refused` allows.
+        EffectsNotDeliveredError: effects are left, or more were refused than the setting `max_refused` allows.
     """
     if found := undelivered(job, reason):
         raise EffectsNotDeliveredError(found)
 
 
 def undelivered(job: str, reason: str = "") -> str:
-    """Return what `check` would raise, as one line; empty if all is well."""
+    """Return the message that `check` raises, as one line; empty if all is well."""
     left, refused = backlog(job).values()
     found = []
     if left:
@@ -152,7 +152,7 @@ def undelivered(job: str, reason: str = "") -> str:
 
 
 def status() -> list[str]:
-    """Return lines on the effects that are not delivered: how many, by job, and why those were refused."""
+    """Return lines about undelivered effects: their number by job, and the reasons of refused ones."""
     counts = select(outbox.c.job, func.count(), func.count(outbox.c.refused)).where(UNDELIVERED)
     why = select(outbox.c.item, outbox.c.refused).where(UNDELIVERED, outbox.c.refused.is_not(None))
     lines = []
@@ -170,11 +170,11 @@ def resend(job: str) -> str:
     """Send the refused effects of a job again, and those that are left, once and without a flow run.
 
     Returns:
-        One line that says how many were delivered.
+        A line with the number of delivered effects.
 
     Raises:
-        InputError: there are none.
-        EffectsNotDeliveredError: some are left, or were refused.
+        InputError: the job has no such effects.
+        EffectsNotDeliveredError: effects are left, or were refused.
     """
     if not any(backlog(job).values()):
         raise InputError(f"no effects of a job {job!r} are left or refused; `make status` shows those that are")
@@ -191,10 +191,10 @@ def resend(job: str) -> str:
 
 
 def deliver_left(job: str) -> tuple[dict[str, int], str]:
-    """Deliver what is left of a job's effects in its flow run: with the project's retries, and a progress artifact.
+    """Deliver the job's remaining effects in its flow run, with the project's retries and a progress artifact.
 
     Returns:
-        How many effects were delivered by this run, are left and were refused, if there are any; and why some are left.
+        How many effects this run delivered, are left and were refused, if there are any; and why some are left.
     """
     before = backlog(job)
     if not any(before.values()):
@@ -217,19 +217,19 @@ def deliver_left(job: str) -> tuple[dict[str, int], str]:
 
 @durable_task(version="1")
 def deliver(job: str, delivered: Callable[[int], None]) -> None:
-    """Deliver the effects of a job that are left: `attempt`, as a task with the project's retries."""
+    """Call `attempt` as a task with the project's retries."""
     attempt(job, delivered)
 
 
 def attempt(job: str, delivered: Callable[[int], None]) -> None:
-    """Try to deliver each effect of a job that is left, once.
+    """Try once to deliver each effect of a job that is left.
 
     Args:
         job: the full name of the job.
-        delivered: is called with the number of effects that were delivered, batch by batch.
+        delivered: called after each batch with the number of delivered effects.
 
     Raises:
-        EffectsNotDeliveredError: some are left. It was raised from what failed, so that a retry policy can judge it.
+        EffectsNotDeliveredError: effects are left. Its cause holds the failures, for the retry policy.
     """
     requests = delivery_settings.outbox_requests
     limits = httpx.Limits(max_connections=requests, max_keepalive_connections=requests)
@@ -252,9 +252,9 @@ def attempt(job: str, delivered: Callable[[int], None]) -> None:
 
 
 def _deliver_batch(job: str, delivery: Delivery) -> dict[int, str] | None:
-    """Deliver some effects, and note which; return None if there are none that can be delivered."""
+    """Deliver a batch and record the outcomes; return None if no effect can be delivered."""
     if ROW_LOCKS:
-        # Other processes pass over the locked rows. A crash frees them.
+        # Other processes skip the locked rows; a crash frees the locks.
         with transaction() as connection:
             if effects := _next(connection, job, delivery, lock=True):
                 outcomes = delivery.deliver(effects)
@@ -265,7 +265,7 @@ def _deliver_batch(job: str, delivery: Delivery) -> dict[int, str] | None:
             time.sleep(0.2)
             return {}
         return None
-    # One writer at a time: no transaction is open during a request.
+    # The database allows one writer at a time: hold no transaction during a request.
     with transaction() as connection:
         effects = _next(connection, job, delivery)
     if not effects:
@@ -278,7 +278,7 @@ def _deliver_batch(job: str, delivery: Delivery) -> dict[int, str] | None:
 
 @contextmanager
 def _alone(job: str) -> Iterator[None]:
-    """Keep other processes from delivering the job's effects, where rows cannot be locked. A crash frees the lock."""
+    """Lock the job's delivery against other processes, if rows cannot be locked. A crash frees the lock."""
     if ROW_LOCKS:
         yield
         return
@@ -289,7 +289,7 @@ def _alone(job: str) -> Iterator[None]:
 
 
 def _next(connection: Connection, job: str, delivery: Delivery, lock: bool = False) -> Sequence[Any]:
-    """Return the next effects, in their order: the first of each ordering key, with some of those behind it."""
+    """Return the next effects in order: the first of each ordering key, and some of those behind it."""
     ours = outbox.c.job == job
     firsts = select(func.min(outbox.c.id)).where(ours, UNDELIVERED, outbox.c.ordering_key.is_not(None))
     query = select(outbox).where(
@@ -300,7 +300,7 @@ def _next(connection: Connection, job: str, delivery: Delivery, lock: bool = Fal
         or_(outbox.c.ordering_key.is_(None), outbox.c.id.in_(firsts.group_by(outbox.c.ordering_key))),
     )
     query = query.order_by(outbox.c.id).limit(BATCH)
-    # Who has locked the first effect of an ordering key has those behind it too.
+    # The lock on the first effect of an ordering key also covers those behind it.
     effects = {row.id: row for row in connection.execute(query.with_for_update(skip_locked=True) if lock else query)}
     if keys := {row.ordering_key for row in effects.values()} - {None}:
         behind = select(outbox).where(ours, UNDELIVERED, outbox.c.ordering_key.in_(keys))

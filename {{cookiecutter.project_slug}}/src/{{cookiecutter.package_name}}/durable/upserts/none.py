@@ -1,53 +1,53 @@
-"""The database sink: none. What comes of a chunk is its stored result."""
+"""No database sink: the output of a chunk is its stored result."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 LOCAL = ""
-"""What of this module is on this machine alone: nothing."""
+"""The data of this module that exists on this machine only: none."""
 WRITES = False
-"""Whether rows are written to a database: without one, stored results are all that comes of a chunk."""
+"""Whether rows are written to a database: without one, stored results are the only output of chunks."""
 CONTAINER_URL = ""
-"""The database of `compose.yaml`, as runs in containers reach it: none."""
+"""The URL of the database in `compose.yaml` for runs in containers: none."""
 ERRORS: tuple[type[Exception], ...] = ()
-"""What fails where the database does."""
+"""The exceptions of a failing database: none."""
 
 
 class Connection:
-    """What a step yields in place of a database's connection."""
+    """A placeholder for the database connection that a step yields."""
 
 
 @contextmanager
 def transaction() -> Iterator[Connection]:
-    """Yield what stands for a transaction."""
+    """Yield a placeholder: without a database there are no transactions."""
     yield Connection()
 
 
 def prepare(upgrade: bool = False) -> str:
-    """Create the tables: none. Return nothing to say."""
+    """Create no tables, and return an empty message."""
     return ""
 
 
 def pending() -> list[str]:
-    """Return the migrations that the database lacks: there are none."""
+    """Return no migrations."""
     return []
 
 
 def table_names() -> set[str]:
-    """Return the names that tables have: there are none."""
+    """Return no table names."""
     return set()
 
 
 def add_tables(names: list[str]) -> list[str]:
-    """Write the migration that creates tables: there are none."""
+    """Write no migration."""
     return []
 
 
 def epoch() -> str:
-    """Return the name of this filling of the tables: none."""
+    """Return an empty database id."""
     return ""
 
 
 def endpoints() -> dict[str, str]:
-    """Return the settings with URLs that workers must reach: none."""
+    """Return no settings with URLs."""
     return {}

@@ -1,7 +1,7 @@
-"""Delivery of effects: requests with an idempotency key, several at a time, over connections that are used again.
+"""Delivery of effects: requests with an idempotency key, several at a time, over reused connections.
 
-A receiver that is down or busy is left alone for the rest of the attempt. Headers such as Authorization come from your
-code at the time of delivery; they are neither stored nor logged.
+A receiver that is down or busy gets no more requests in the attempt. Headers such as Authorization come from your code
+at delivery; they are neither stored nor logged.
 """
 
 import time
@@ -19,7 +19,7 @@ from .settings import ProjectSettings
 
 
 class DeliverySettings(ProjectSettings):
-    """How effects are delivered."""
+    """Settings for the delivery of effects."""
 
     outbox_requests: int = Field(default=8, ge=1, le=64)
     """Requests at a time."""
@@ -28,25 +28,25 @@ class DeliverySettings(ProjectSettings):
 delivery_settings = DeliverySettings()
 
 TIMEOUT = 30.0
-"""Seconds that a receiver may take to connect, and for each part of its answer."""
+"""Seconds for a receiver to connect, and for each part of its response."""
 BATCH_SECONDS = 60.0
-"""No request of a batch starts later than this: PostgreSQL ends an idle transaction after five minutes."""
+"""Seconds after which a batch starts no more requests: PostgreSQL ends an idle transaction after five minutes."""
 FAILURES_IN_A_ROW = 5
-"""After so many, a receiver is left alone."""
+"""Failures in a row after which a receiver gets no more requests in the attempt."""
 CONCERNS_ALL = {401, 407, 429, 503}
-"""Statuses that concern all requests to a receiver: it is left alone at once."""
+"""Statuses that concern all requests to a receiver: it gets no more in the attempt."""
 MAY_PASS = {401, 407, 408, 425, 429}
-"""Client errors that do not refuse an effect for good: the receiver is busy, or the credentials are wrong."""
+"""Client errors that do not refuse an effect: the receiver is busy, or the credentials are wrong."""
 LONGEST_REASON = 300
-"""Characters of a refusal that are kept."""
+"""The maximum number of characters stored of a refusal."""
 
 Headers = Callable[[], Mapping[str, str]]
 _headers: dict[str, Headers] = {}
-"""By the beginning of URLs."""
+"""The functions that return headers, by URL prefix."""
 
 
 class DeliveryError(Exception):
-    """A request has failed in a way that may pass. A retry policy reads its cause, or its status and headers."""
+    """A request failed in a way that may pass. A retry policy reads its cause, or its status and headers."""
 
     def __init__(self, receiver: str, reason: str, answer: httpx.Response | None = None) -> None:
         super().__init__(f"{receiver}: {reason}")
@@ -55,15 +55,15 @@ class DeliveryError(Exception):
 
 
 def delivery_headers(url: str) -> Callable[[Headers], Headers]:
-    """Give the requests to a receiver their headers, such as Authorization, when they are delivered.
+    """Register a function that returns the headers for a receiver, such as Authorization.
 
-    The function is called once a batch of requests. Its headers are neither stored nor logged.
+    The function is called once per batch, at delivery. Its headers are neither stored nor logged.
 
     Args:
-        url: how the URLs of the receiver begin. If several fit, the longest counts.
+        url: the prefix of the receiver's URLs. If several prefixes match, the longest one applies.
 
     Raises:
-        ValueError: `url` is no URL of HTTP, or holds a password.
+        ValueError: `url` is not an HTTP URL, or contains a password.
 
     Example:
         @delivery_headers("https://crm.example.com/")
@@ -80,10 +80,10 @@ def delivery_headers(url: str) -> Callable[[Headers], Headers]:
 
 
 def checked_url(url: str, item: str) -> str:
-    """Return the URL of an effect in ASCII.
+    """Validate the URL of an effect, and return it in ASCII.
 
     Raises:
-        ValueError: it is no URL of HTTP, has more than 2000 characters, or holds a password.
+        ValueError: it is not an HTTP URL, has more than 2000 characters, or contains a password.
     """
     try:
         parsed = _parsed(url)
@@ -110,38 +110,38 @@ def receiver_of(url: str) -> str:
 
 
 class Delivery:
-    """One attempt at delivering effects, batch by batch. What fails in it waits for the next attempt.
+    """One attempt to deliver effects, in batches. What fails waits for the next attempt.
 
     Args:
-        client: makes the requests.
-        pool: runs them, several at a time.
+        client: the HTTP client for the requests.
+        pool: the threads that run them.
     """
 
     def __init__(self, client: httpx.Client, pool: ThreadPoolExecutor) -> None:
         self.failed: dict[int, DeliveryError] = {}
-        """Why requests failed, by the id of the effect."""
+        """The errors of failed requests, by the id of the effect."""
         self.resting: set[str] = set()
-        """The receivers that are left alone."""
+        """The receivers that get no more requests in this attempt."""
         self._client = client
         self._pool = pool
         self._failures_in_a_row: Counter[str] = Counter()
 
     def deliver(self, effects: Sequence[Any]) -> dict[int, str]:
-        """Send a batch of effects; those with one ordering key one after the other, up to the first that fails.
+        """Send a batch of effects. Those with one ordering key are sent in order, up to the first failure.
 
         Args:
             effects: rows of the outbox, in their order.
 
         Returns:
-            The effects that were delivered, by id, with an empty text, and those that were refused, with the reason.
+            An outcome by effect id: an empty text for a delivered effect, the reason for a refused one.
 
         Raises:
-            ValueError: `delivery_headers` gives a header that is not printable ASCII.
+            ValueError: `delivery_headers` returns a header that is not printable ASCII.
         """
         lanes: dict[object, list[Any]] = {}
         for effect in effects:
             lanes.setdefault(effect.ordering_key or effect.id, []).append(effect)
-        # Before the first request: what the owner's function raises must not lose the outcome of any.
+        # Called before any request: an error in the owner's function must lose no outcome.
         headers = {prefix: _call(prefix) for prefix in {_prefix(effect.url) for effect in effects}}
         deadline = time.monotonic() + BATCH_SECONDS
 
@@ -166,7 +166,7 @@ class Delivery:
         return found
 
     def _send(self, effect: Any, headers: Mapping[str, str]) -> str:
-        """Make the request of an effect; return why it is refused for good, or an empty text if it is delivered."""
+        """Send the request of an effect; return an empty text if it is delivered, or the reason why it is refused."""
         sent = {"Content-Type": "application/json", **headers, "Idempotency-Key": effect.key}
         try:
             answer = self._client.post(effect.url, content=effect.payload, headers=sent)
@@ -177,7 +177,7 @@ class Delivery:
         status = f"{answer.status_code} {answer.reason_phrase}".rstrip()
         if answer.status_code in MAY_PASS or answer.is_server_error:
             raise DeliveryError(effect.receiver, status, answer)
-        # A receiver may quote the headers that it got.
+        # A receiver may quote the headers of the request.
         said = " ".join(answer.text.replace("\0", "").split())
         for secret in sorted(" ".join(headers.values()).split(), key=len, reverse=True):
             said = said.replace(secret, "…")
@@ -191,7 +191,7 @@ class Delivery:
 
 
 def _prefix(url: str) -> str:
-    """Return the longest URL of `delivery_headers` that another one begins with, or an empty text."""
+    """Return the longest registered prefix of a URL, or an empty text."""
     fitting = [prefix for prefix in _headers if url.startswith(prefix) and receiver_of(prefix) == receiver_of(url)]
     return max(fitting, key=len, default="")
 
@@ -199,7 +199,7 @@ def _prefix(url: str) -> str:
 def _call(prefix: str) -> dict[str, str]:
     headers = dict(_headers[prefix]()) if prefix else {}
     for name, value in headers.items():
-        # Else an error further down would quote the value.
+        # Otherwise a later error would quote the value.
         if not (value.isascii() and value.isprintable()):
             raise ValueError(f"the header {name} of {prefix}, from delivery_headers, is not printable ASCII")
     return headers

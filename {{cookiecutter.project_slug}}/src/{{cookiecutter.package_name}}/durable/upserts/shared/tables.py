@@ -1,4 +1,4 @@
-"""The schema: what tables of yours stand on, the types of their columns, and when tables are created."""
+"""The schema: the metadata of your tables, their column types, and their creation."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from .settings import PREFIX, ROOT, settings
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A timestamp with its time zone: stored and given back in UTC, whether or not the database keeps zones."""
+    """A timestamp with its time zone: stored and returned in UTC, whether or not the database keeps time zones."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -46,19 +46,19 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 metadata = MetaData()
-"""Of your tables: what stands on it is created, upserted into and migrated."""
+"""The metadata of your tables: put them on it, to have them created and migrated."""
 internal = MetaData()
-"""Of this folder's own tables, which need no migrations: those that a database lacks are created."""
+"""The metadata of this folder's tables, which need no migrations: missing ones are created."""
 
 epochs = Table("epochs", internal, Column("epoch", String(32), primary_key=True))
-"""One row: which filling of this database it is. See `epoch`."""
+"""One row: the id of this database. See `epoch`."""
 
 
 def create(engine: Engine) -> list[str]:
-    """Create all tables in a new database; in another one, those of `internal` that it lacks. Idempotent.
+    """Create all tables in a new database; in an existing one, only missing tables of `internal`. Idempotent.
 
     Returns:
-        The names of the tables on `metadata` that the database lacks all the same.
+        The names of the tables on `metadata` that the database still lacks.
     """
     if not _exist(engine):
         try:
@@ -67,14 +67,14 @@ def create(engine: Engine) -> list[str]:
                 metadata.create_all(connection)
                 connection.execute(insert(epochs).values(epoch=uuid4().hex))
         except DBAPIError:
-            # Unless another process did so at the same time.
+            # Another process may have created them at the same time.
             if not _exist(engine):
                 raise
     if lacking := _lacking(engine):
         try:
             internal.create_all(engine, lacking)
         except DBAPIError:
-            # As above.
+            # Another process may have created them at the same time.
             if _lacking(engine):
                 raise
     with engine.connect() as connection:
@@ -94,10 +94,10 @@ def _exist(engine: Engine) -> bool:
 
 
 def epoch(engine: Engine) -> str:
-    """Return the name of this filling of the tables: 32 hex digits, others after the database was made anew.
+    """Return the database id: 32 hex digits, which change when the database is created anew.
 
-    A task that writes here takes it as an input. A result that was stored for a database that is gone then does not
-    pass for rows in this one.
+    A task that writes to the database takes the id as an input. So a stored result from an older database does not
+    stand for rows in this one.
     """
     with engine.connect() as connection:
         name: str = connection.execute(select(epochs.c.epoch)).scalar_one()
@@ -105,30 +105,30 @@ def epoch(engine: Engine) -> str:
 
 
 def file_url(given: str, driver: str, name: str) -> URL:
-    """Return the URL of a database in a file; a relative path is relative to the project's folder.
+    """Return the URL of a database file; a relative path starts from the project's folder.
 
     Args:
         given: the setting; empty: the file `name` in `home`.
-        driver: what the URL begins with.
-        name: of the file in `home`.
+        driver: the URL's scheme.
+        name: the default file's name in `home`.
 
     Raises:
-        ArgumentError: the setting leads to no file of this kind of database.
+        ArgumentError: the setting does not name a file of this kind of database.
     """
     if not given:
         return URL.create(driver, database=str(_default_file(name)))
     url = make_url(given) if given.startswith(f"{driver}:///") else None
     if url is None or url.database in (None, "", ":memory:"):
         raise ArgumentError(f"{PREFIX}DATABASE_URL must begin with {driver}:/// and name a file that tables are in")
-    # Not that of another form, such as `file:…?uri=true`.
+    # A path of another form, such as `file:…?uri=true`, stays as it is.
     return url if ":" in url.database else url.set(database=str(ROOT / Path(url.database).expanduser()))
 
 
 def _default_file(name: str) -> Path:
-    """Return the file of the database in `home`, where no setting names another.
+    """Return the default database file in `home`, for projects whose settings name no other.
 
     Raises:
-        ArgumentError: it is not there, but one of another name is, as versions before 0.2 had it.
+        ArgumentError: it does not exist, but a file with another name does, as created by versions before 0.2.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     file = settings.home / name
