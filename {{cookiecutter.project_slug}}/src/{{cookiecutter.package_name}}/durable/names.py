@@ -1,15 +1,15 @@
-"""What a job and its steps are called, and how far a job and a source are."""
+"""Names of jobs and steps, and the progress of jobs and sources."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import uuid4
 
 LONGEST = 200
-"""Characters of a name."""
+"""The maximum number of characters in a name."""
 
 
 class JobStatus(NamedTuple):
-    """How far a job is, in steps."""
+    """The progress of a job, in steps."""
 
     job: str
     done: int
@@ -17,31 +17,31 @@ class JobStatus(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """The high-water mark of a source, and the load that comes next or is at work."""
+    """The high-water mark of a source, and its next or current load."""
 
     value: str | None = None
-    """Up to where the source is loaded; None where it is not."""
+    """The mark; None if the source has not been loaded."""
     load: str = ""
-    """The name of the load, and of no other."""
+    """The unique name of the load."""
     began: str | None = None
-    """When the load began, in ISO 8601; None where it has not."""
+    """When the load began, in ISO 8601; None if it has not."""
 
 
 def next_load(value: str | None, began: str | None = None) -> Mark:
-    """Return a mark with a load that no other one has the name of."""
+    """Return a mark with a new, unique load name."""
     return Mark(value, uuid4().hex, began)
 
 
 def checked(name: str, what: str) -> str:
-    """Return a name that can be kept, unchanged.
+    """Validate a name, and return it unchanged.
 
     Args:
-        name: of a job or a step.
+        name: the name of a job or a step.
         what: which of them, for the error.
 
     Raises:
-        ValueError: it is empty, longer than 200 characters, or holds what no database and no file takes: a zero byte
-            or half of a character (a lone surrogate); or it is no text.
+        ValueError: the name is not a string, is empty, has more than 200 characters, or contains a zero byte or half of
+            a character (a lone surrogate), which no database and no file takes.
     """
     if not isinstance(name, str):
         raise ValueError(f"the name of a {what} is text, and not {name!r}")
@@ -62,15 +62,15 @@ def checked(name: str, what: str) -> str:
 
 
 def once(keys: Iterable[str]) -> dict[str, None]:
-    """Return the names of steps, each once and in their order, when all of them can be kept.
+    """Remove duplicates from the names of steps, in order, and validate the names.
 
     Raises:
-        ValueError: one of them cannot; see `checked`.
+        ValueError: a name is invalid; see `checked`.
     """
     if isinstance(keys, str):
         raise ValueError(f"steps are given as a list, and not as one text: {keys!r}")
     names = dict.fromkeys(keys)
-    # All at once where nothing is in doubt, for a million of them take a second one by one.
+    # Plain names are checked together, because a million of them one by one take a second.
     if {*map(type, names)} == {str}:
         whole = "".join(names)
         if whole.isascii() and "\x00" not in whole and all(0 < length <= LONGEST for length in {*map(len, names)}):

@@ -1,8 +1,8 @@
-"""How a long job remembers what is done: a row a step, in the database that the step writes to.
+"""Checkpoints in the database that the steps write to: one row per step.
 
-The mark and the step's writes are one transaction. A crash at any moment leaves both or neither, and of two processes
-at the same step one waits, then finds it done. Each step takes effect exactly once in this database; effects elsewhere
-(mail, HTTP, files) are not part of that promise.
+The checkpoint and the step's writes are one transaction: a crash at any point leaves both or neither. If two processes
+reach the same step, one waits and then skips it. Each step takes effect exactly once in this database; effects
+elsewhere (mail, HTTP, files) are not part of that promise.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,13 +33,13 @@ from .upserts import database, insert
 __all__ = ["IN_STORE", "LOCAL", "OUTSIDE", "REMEMBERS", "Checkpoint", "status", "steps"]
 
 LOCAL = ""
-"""What of this module is on this machine alone: nothing, beside the database."""
+"""The data of this module that exists on this machine only: none, apart from the database."""
 REMEMBERS = True
-"""Whether a new run finds what an earlier one has done."""
+"""Whether a new run skips the steps that earlier runs have done."""
 OUTSIDE = False
-"""Whether checkpoints are outside of the database, so that they outlive it."""
+"""Whether checkpoints are outside the database, and so may outlive it."""
 IN_STORE = False
-"""Whether they are in the store of results."""
+"""Whether checkpoints are in the result storage."""
 
 steps = Table(
     "steps",
@@ -58,8 +58,8 @@ jobs = Table(
 
 @cache
 def _claim(dialect: Dialect) -> tuple[str, Sequence[str] | None]:
-    """The statement that marks a step if it is not marked, and the order of its parameters where they have no names."""
-    # As text, for Prefect's server, where it is loaded, has `func.now()` take parameters in SQLite.
+    """Compile the insert of a checkpoint that may exist; also return the order of its positional parameters."""
+    # As literal text: once Prefect's server is loaded, `func.now()` takes parameters in SQLite.
     now: Any = literal_column("CURRENT_TIMESTAMP")
     mark = insert(steps).values(job=bindparam("job"), step=bindparam("step"), done_at=now)
     compiled: Any = mark.on_conflict_do_nothing().returning(steps.c.step).compile(dialect=dialect)
@@ -68,7 +68,7 @@ def _claim(dialect: Dialect) -> tuple[str, Sequence[str] | None]:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is done of one job. Jobs with different names do not see each other's steps."""
+    """The checkpoint of one job. Jobs with different names do not share steps."""
 
     job: str
 
@@ -76,9 +76,9 @@ class Checkpoint:
         checked(self.job, "job")
 
     def remaining(self, keys: Iterable[str]) -> list[str]:
-        """Return the keys of those steps that are not done, in their order, and note the job's total for `status`.
+        """Return the keys of the steps that are not done, in order, and store the job's total for `status`.
 
-        A key that stands there twice is one step.
+        Duplicate keys are one step.
         """
         keys = once(keys)
         done = self.done()
@@ -91,14 +91,14 @@ class Checkpoint:
 
     @contextmanager
     def step(self, key: str) -> Iterator[Connection | None]:
-        """Do a step and mark it as done, both or neither.
+        """Run a step and write its checkpoint, both or neither.
 
-        Yields a connection in a transaction, to write with; it commits, with the mark, when the block ends, and rolls
-        back when the block raises. Yields None where the step is done already, by another process that was waited for
-        perhaps: then leave it.
+        Yields a connection in a transaction. The transaction commits, with the checkpoint, when the block ends, and
+        rolls back if the block raises. Yields None if the step is done, perhaps by another process that this one waited
+        for: then skip it.
 
-        Compute first and open the step for the writes alone: other writers wait until it ends. So would another
-        transaction of the same thread: use no other method of a checkpoint inside.
+        Compute first and open the step only for the writes: other writers wait until it ends. Another transaction of
+        the same thread would wait too, so use no other method of a checkpoint inside.
         """
         ended = False
         try:
@@ -106,20 +106,20 @@ class Checkpoint:
                 yield connection if self._claim(connection, checked(key, "step")) else None
                 ended = True
         except DBAPIError as error:
-            # A connection that is lost at COMMIT leaves it open whether that was done; the mark tells.
+            # If the connection is lost during COMMIT, only the checkpoint tells whether the transaction committed.
             if not (ended and error.connection_invalidated and self._is_done(key)):
                 raise
 
     def _claim(self, connection: Connection, key: str) -> bool:
-        """Mark a step, unless it is marked; wait for another process that is at it."""
+        """Insert the checkpoint of a step; return False if it is there. Waits for a process that does the step."""
         sql, order = _claim(connection.dialect)
         mark = {"job": self.job, "step": key}
-        # Run on the driver: SQLAlchemy has written the SQL, but its `execute` would be most of the cost of a step.
+        # Run by the driver: SQLAlchemy's `execute` would be most of the cost of a step.
         claimed = connection.exec_driver_sql(sql, tuple(mark[name] for name in order) if order else mark)
         return claimed.first() is not None
 
     def _is_done(self, key: str) -> bool:
-        # By a claim, which waits for a COMMIT that the server is still at.
+        # A claim also waits for a COMMIT that the server has not finished.
         with database().connect() as connection:
             return not self._claim(connection, key)
 
@@ -129,10 +129,10 @@ class Checkpoint:
             return set(connection.scalars(select(steps.c.step).where(steps.c.job == self.job)))
 
     def reset(self) -> bool:
-        """Forget the job, so that it is done again from the start. What its steps have written stays.
+        """Delete the job's checkpoints, so that it starts again. What its steps have written stays.
 
         Returns:
-            Whether anything was known of it.
+            Whether the job had any.
         """
         with database().begin() as connection:
             known = False
@@ -143,7 +143,7 @@ class Checkpoint:
 
 
 def status() -> list[JobStatus]:
-    """Return how far each job is, by name."""
+    """Return the progress of each job, by name."""
     count = select(func.count()).where(steps.c.job == jobs.c.job).scalar_subquery()
     with database().connect() as connection:
         rows = connection.execute(select(jobs.c.job, count, jobs.c.total).order_by(jobs.c.job))

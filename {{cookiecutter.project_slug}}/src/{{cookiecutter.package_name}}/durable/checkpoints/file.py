@@ -1,13 +1,12 @@
-"""How a long job remembers what is done: a journal on disk, one short line a step, which is only ever appended to.
+"""Checkpoints in a journal on disk: an append-only file per job, with a short line per step.
 
-The mark comes after the step's effect and is flushed to the disk, so that no crash loses a mark or marks what has not
-happened. A crash between the two has the step done again: at least once, and harmless where the effect may be repeated,
-as an upsert may. Several threads and processes of one machine may work on a job; of two at the same step at the same
-time both may do it. Linux and macOS, on a disk of this machine: locks and flushes of a network's disk are as good as
-its server.
+The checkpoint follows the step's writes and is flushed to disk: a crash loses no checkpoint, and leaves none for a step
+that did not happen. A crash between the two repeats the step. Delivery guarantee: at least once, which an idempotent
+upsert makes harmless. Threads and processes of one machine may share a job; two that reach a step at the same time may
+both do it. Needs Linux or macOS and a local disk: on a network disk, locks and flushes are only as good as its server.
 
-A line is the CRC-32 of the rest, as 8 hex digits, and a JSON list: `["job", name]` is the first one, then
-`["total", steps]` and `["done", step, time]` in any order.
+A line is the CRC-32 of the rest, as 8 hex digits, and a JSON list. The first list is `["job", name]`;
+`["total", steps]` and `["done", step, time]` follow in any order.
 """
 
 import fcntl
@@ -32,29 +31,29 @@ from .upserts import Connection, transaction
 __all__ = ["IN_STORE", "LOCAL", "OUTSIDE", "REMEMBERS", "Checkpoint", "JournalError", "status"]
 
 LOCAL = "checkpoints"
-"""What of this module is on this machine alone: workers elsewhere do not reach it."""
+"""The data of this module that exists on this machine only: workers elsewhere cannot reach it."""
 REMEMBERS = True
-"""Whether a new run finds what an earlier one has done."""
+"""Whether a new run skips the steps that earlier runs have done."""
 OUTSIDE = True
-"""Whether checkpoints are outside of the database, so that they outlive it."""
+"""Whether checkpoints are outside the database, and so may outlive it."""
 IN_STORE = False
-"""Whether they are in the store of results."""
+"""Whether checkpoints are in the result storage."""
 
 PIECE = 1 << 20
-"""Bytes of a journal that are read at a time, few enough to stay in the processor's cache."""
+"""The bytes of a journal that are read at a time, few enough to stay in the processor's cache."""
 
-# The data and the size, not the time of the last change; macOS has only the whole.
+# Flushes the data and size, without the modification time; macOS has only the full `fsync`.
 _flush = getattr(os, "fdatasync", os.fsync)
 _encode = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 
 
 class JournalError(OSError):
-    """A journal is damaged otherwise than by a crash. The message says where, and what to do."""
+    """A journal is damaged, and not by a crash. The message says where, and what to do."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is done of one job. Jobs with different names do not see each other's steps."""
+    """The checkpoint of one job. Jobs with different names do not share steps."""
 
     job: str
 
@@ -62,9 +61,9 @@ class Checkpoint:
         checked(self.job, "job")
 
     def remaining(self, keys: Iterable[str]) -> list[str]:
-        """Return the keys of those steps that are not done, in their order, and note the job's total for `status`.
+        """Return the keys of the steps that are not done, in order, and store the job's total for `status`.
 
-        A key that stands there twice is one step.
+        Duplicate keys are one step.
         """
         keys = once(keys)
         journal = _journal(self.job)
@@ -75,15 +74,15 @@ class Checkpoint:
 
     @contextmanager
     def step(self, key: str) -> Iterator[Connection | None]:
-        """Do a step in a transaction, then mark it as done.
+        """Run a step in a transaction, then write its checkpoint.
 
-        Yields a connection in a transaction, to write with, or None where the step is done already: then skip it. The
-        transaction commits when the block ends, and the checkpoint is written after that; a block that raises leaves
-        neither. Delivery guarantee: at least once. Two threads or processes that come to the same step at the same
-        time are both told to do it.
+        Yields a connection in a transaction, or None if the step is done: then skip it. The transaction commits when
+        the block ends, and the checkpoint is written after that; a block that raises leaves neither. Delivery
+        guarantee: at least once. Two threads or processes that reach the same step at the same time may both do it.
 
         Raises:
-            OSError: the mark could not be written, say on a full disk. The effect has happened, and will again.
+            OSError: the checkpoint could not be written, on a full disk for instance. The step is done, but will be
+                repeated.
         """
         journal = _journal(self.job)
         if checked(key, "step") in journal.done():
@@ -98,22 +97,23 @@ class Checkpoint:
         return set(_journal(self.job).done())
 
     def reset(self) -> bool:
-        """Forget the job, so that it is done again from the start. What its steps have written stays.
+        """Delete the job's checkpoints, so that it starts again. What its steps have written stays.
 
         Returns:
-            Whether anything was known of it.
+            Whether the job had any.
         """
         return _journal(self.job).remove()
 
     def compact(self) -> None:
-        """Write the journal anew without what is said twice in it, and without damaged lines, whose steps are done
-        again. Others may work on the job meanwhile.
+        """Rewrite the journal without duplicates and damaged lines. The steps of damaged lines are done again.
+
+        Other processes may work on the job meanwhile.
         """
         _journal(self.job).compact()
 
 
 def status() -> list[JobStatus]:
-    """Return how far each job is whose total is known, by name."""
+    """Return the progress of jobs with a known total, by name."""
     found = []
     for path in _folder().glob("*.journal"):
         job, total, done = _Journal(path).read()
@@ -132,10 +132,10 @@ def _line(*record: Any) -> bytes:
 
 
 class _Journal:
-    """A journal, and what this process has read of it.
+    """A journal file, and what this process has read of it.
 
     The lock is `flock` on the journal itself: opening a lock file for each step costs more than the flush to disk. It
-    excludes processes; threads share the descriptor, and so have a lock of their own.
+    excludes other processes. Threads share the descriptor, so a mutex excludes them.
     """
 
     def __init__(self, path: Path, job: str | None = None) -> None:
@@ -152,20 +152,20 @@ class _Journal:
         self.descriptor = None
         self.identity = (0, 0)
         self.size = 0
-        """Bytes up to the end of the last whole line that was read."""
+        """The bytes up to the end of the last complete line that was read."""
         self.lines = 0
         self.name: str | None = None
         self.total: int | None = None
         self.steps: set[str] = set()
         self.lasting = False
-        """Whether the file's name is on the disk too."""
+        """Whether the file's name is flushed to disk too."""
         self.torn = False
-        """Whether more stands behind the last whole line."""
+        """Whether bytes follow the last complete line."""
 
     def done(self) -> set[str]:
-        """The steps that are done. Not a copy."""
+        """Return the steps that are done, as the live set, not a copy."""
         with self.mutex:
-            # Without a name, for that takes longer: a file that others have removed or replaced has no link left.
+            # `fstat` is faster than `stat` by name; a file that others have removed or replaced has no link left.
             found = os.fstat(self.descriptor) if self.descriptor is not None else None
             if found is None or found.st_size != self.size or not found.st_nlink:
                 try:
@@ -175,21 +175,21 @@ class _Journal:
             return self.steps
 
     def read(self) -> tuple[str | None, int | None, int]:
-        """The job's name, its total and how many steps are done, for one who looks once."""
+        """Return the job's name, its total and its number of finished steps, and close the file."""
         done = len(self.done())
         found = self.name, self.total, done
         self._forget()
         return found
 
     def mark(self, key: str) -> None:
-        # Put together here, for an encoder of lists costs more than all else but the flush.
+        # Assembled by hand: a JSON encoder costs more than everything else but the flush.
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         body = f'["done",{encode_basestring_ascii(key)},"{now}"]'.encode()
         line = b"%08x %b\n" % (crc32(body), body)
         with self.mutex:
             descriptor = self._lock(create=True)
             try:
-                # Another thread or process may have done it meanwhile.
+                # Another thread or process may have done the step meanwhile.
                 if key not in self.steps:
                     self._append(descriptor, line)
                     self.steps.add(key)
@@ -209,7 +209,7 @@ class _Journal:
     def remove(self) -> bool:
         with self.mutex:
             try:
-                # Under the lock, so that nobody appends to what is gone.
+                # Under the lock, so that no process appends to a removed file.
                 descriptor = self._lock(create=False, read=False)
             except FileNotFoundError:
                 return False
@@ -231,7 +231,7 @@ class _Journal:
                 self._rewrite(descriptor)
             finally:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
-            # Here as in other processes, the file of this name is another one from now on.
+            # The name now belongs to another file, for this process too.
             self._forget()
 
     def _rewrite(self, descriptor: int) -> None:
@@ -251,10 +251,10 @@ class _Journal:
         sync_folder(self.path.parent)
 
     def _lock(self, create: bool, read: bool = True) -> int:
-        """Lock the file that has the name now, and know what is in it; return its descriptor, to be unlocked.
+        """Lock the file that has the journal's name now, and read it; return the descriptor, for the caller to unlock.
 
         Raises:
-            FileNotFoundError: there is none, and none is to be made.
+            FileNotFoundError: the file does not exist, and `create` is false.
         """
         while True:
             descriptor = self._open(create) if self.descriptor is None else self.descriptor
@@ -268,12 +268,13 @@ class _Journal:
             except BaseException:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
                 raise
-            # Closed, and so unlocked.
+            # Another file has the name now; closing the old one unlocks it.
             self._forget()
 
     def _size(self) -> int | None:
-        """The bytes of the file, or None if the open file is not the one of that name: others may have put another one
-        in its place, which cannot have the same number while this one is open.
+        """Return the file's size in bytes, or None if the name now belongs to another file.
+
+        A replacement cannot have the same inode number while this file is open.
         """
         try:
             found = os.stat(self.name_on_disk)
@@ -290,10 +291,10 @@ class _Journal:
         return self.descriptor
 
     def _load(self, descriptor: int, size: int) -> None:
-        """Read what was appended since the last time.
+        """Read the lines that were appended since the last time.
 
-        What stands after the last whole line was cut short by a crash, and nobody was told that it was written. A
-        damaged line before a whole one is no such thing: its step would be done again, and nobody would know.
+        A crash may cut the end of the file short: nobody was told that this part was written. A damaged line before
+        a complete one is different: its step would be done again unnoticed.
         """
         self.torn = size != self.size
         if not self.torn:
@@ -324,7 +325,7 @@ class _Journal:
         self.torn = size != self.size
 
     def _learn(self, bodies: list[bytes]) -> None:
-        # Nearly all lines are of one form, with six quotes: to cut at these takes a fraction of the time of JSON.
+        # Nearly all lines have one form, with six quotes: splitting there takes a fraction of the time of JSON.
         words = b",".join(bodies).decode().split('"')
         if words[1::6] == ["done"] * len(bodies) and not any("\\" in word for word in words[3::6]):
             self.steps.update(words[3::6])
@@ -338,7 +339,7 @@ class _Journal:
                 self.name = value
 
     def _records(self, bodies: list[bytes]) -> list[Any]:
-        # At once, which is several times faster than one by one.
+        # All at once, which is several times faster than line by line.
         try:
             records: list[Any] = json.loads(b"[%b]" % b",".join(bodies))
             unknown = {kind for kind, _, *_ in records} - {"job", "total", "done"}
@@ -354,16 +355,16 @@ class _Journal:
         return records
 
     def _append(self, descriptor: int, line: bytes) -> None:
-        """Add a line, which is on the disk when this returns, or not in the file when it raises OSError."""
+        """Append a line: it is on disk when this returns, or not in the file if this raises OSError."""
         if self.name is None:
             line = _line("job", self.job) + line
         if self.torn:
-            # What a crash cut short. A line behind it would be part of it, and lost.
+            # A new line behind the rest of a torn one would become part of it, and be lost.
             os.ftruncate(descriptor, self.size)
         try:
             written = 0
             while written < len(line):
-                # A full disk takes a part, and says so at the next try.
+                # On a full disk a write is partial, and only the next one raises.
                 written += os.pwrite(descriptor, line[written:], self.size + written)
             _flush(descriptor)
             if not self.lasting:
@@ -387,13 +388,14 @@ def _read(descriptor: int, start: int) -> bytes:
 
 
 def _whole_lines(data: bytes) -> tuple[list[bytes], int, int | None]:
-    """Return the JSON of the whole lines, the number of bytes up to the end of the last one, and the place of the
-    first damaged line before it, if there is one.
+    """Return the JSON of the complete lines, the bytes up to the end of the last one, and the first damaged line.
+
+    The last value is the index of the first damaged line before a complete one, or None.
     """
     lines = data.split(b"\n")
     unfinished = len(lines.pop())
     bodies = [line[9:] for line in lines]
-    # `map`, for this is most of the time that it takes to resume a job of many steps.
+    # `map`, because this is most of the time of resuming a job with many steps.
     whole = list(map(bytes.startswith, lines, [b"%08x " % check for check in map(crc32, bodies)]))
     if all(whole):
         return bodies, len(data) - unfinished, None
@@ -416,7 +418,7 @@ def _journal(job: str) -> _Journal:
 
 
 def _after_fork() -> None:
-    """A fork has its parent's descriptors, and with them its locks: it begins anew."""
+    """Close the inherited journals: a forked process shares its parent's descriptors, and so its locks."""
     global _guard  # noqa: PLW0603
     _guard = threading.Lock()
     for journal in _journals.values():

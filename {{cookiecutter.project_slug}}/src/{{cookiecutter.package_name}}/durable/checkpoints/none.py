@@ -1,4 +1,4 @@
-"""The checkpoint of a long job: none. Every run does every step."""
+"""No checkpoints: every run does every step."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,18 +10,18 @@ from .upserts import Connection, transaction
 __all__ = ["IN_STORE", "LOCAL", "OUTSIDE", "REMEMBERS", "Checkpoint", "status"]
 
 LOCAL = ""
-"""What of this module is on this machine alone: nothing."""
+"""The data of this module that exists on this machine only: none."""
 REMEMBERS = False
-"""Whether a new run finds what an earlier one has done."""
+"""Whether a new run skips the steps that earlier runs have done."""
 OUTSIDE = False
-"""Whether checkpoints are outside of the database, so that they outlive it."""
+"""Whether checkpoints are outside the database, and so may outlive it."""
 IN_STORE = False
-"""Whether they are in the store of results."""
+"""Whether checkpoints are in the result storage."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is done of one job: nothing is remembered."""
+    """The checkpoint of one job: it remembers nothing."""
 
     job: str
 
@@ -29,25 +29,25 @@ class Checkpoint:
         checked(self.job, "job")
 
     def remaining(self, keys: Iterable[str]) -> list[str]:
-        """Return all keys, each once and in their order."""
+        """Return all keys, in order and without duplicates."""
         return list(once(keys))
 
     @contextmanager
     def step(self, key: str) -> Iterator[Connection | None]:
-        """Do a step in a transaction, which commits when the block ends and rolls back when it raises."""
+        """Run a step in a transaction, which commits when the block ends and rolls back if it raises."""
         checked(key, "step")
         with transaction() as connection:
             yield connection
 
     def done(self) -> set[str]:
-        """Return the keys of all steps that are known to be done: none."""
+        """Return an empty set: no step is known to be done."""
         return set()
 
     def reset(self) -> bool:
-        """Forget the job. Return whether anything was known of it: no."""
+        """Do nothing; return False, as nothing is known about the job."""
         return False
 
 
 def status() -> list[JobStatus]:
-    """Return how far each job is: nothing is remembered."""
+    """Return an empty list: nothing is remembered about jobs."""
     return []

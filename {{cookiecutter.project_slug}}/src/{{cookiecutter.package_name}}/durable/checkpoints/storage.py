@@ -1,11 +1,11 @@
-"""How a long job remembers what is done: a small object a step, beside the stored results.
+"""Checkpoints beside the stored results: a small object per step.
 
-The marks are where the results are, so they outlive the worker and its disk where the results do. The mark comes after
-the step's effect: a crash between the two has the step done again: at least once, and harmless where the effect may be
-repeated, as an upsert may. Nothing is locked: of several workers at the same step at the same time all may do it, and
-their marks are one object. Whoever wants a step done once at a time must see to it that one worker has it.
+They outlive the worker and its disk if the results do. The checkpoint follows the step's writes: a crash between the
+two repeats the step. Delivery guarantee: at least once, which an idempotent upsert makes harmless. Nothing is locked:
+workers that reach a step at the same time may all do it, and they write the same object. If a step must not run twice
+at a time, give it to one worker only.
 
-A mark is `<results>/checkpoints/<job>/<step>`, with the names in the object too; `job.json` beside it holds the total.
+A checkpoint is `<results>/checkpoints/<job>/<step>`, and holds both names too; `job.json` beside it holds the total.
 """
 
 import hashlib
@@ -27,25 +27,25 @@ from .upserts import Connection, transaction
 __all__ = ["IN_STORE", "LOCAL", "OUTSIDE", "REMEMBERS", "Checkpoint", "status"]
 
 LOCAL = ""
-"""What of this module is on this machine alone: nothing, beside the results."""
+"""The data of this module that exists on this machine only: none, apart from the results."""
 REMEMBERS = True
-"""Whether a new run finds what an earlier one has done."""
+"""Whether a new run skips the steps that earlier runs have done."""
 OUTSIDE = True
-"""Whether checkpoints are outside of the database, so that they outlive it."""
+"""Whether checkpoints are outside the database, and so may outlive it."""
 IN_STORE = True
-"""Whether they are in the store of results."""
+"""Whether checkpoints are in the result storage."""
 
 JOB = "job.json"
-"""No step has that name: theirs hold no dot."""
+"""The object with the job's total. No step has this name: theirs contain no dot."""
 LONGEST_NAME = 200
-"""Bytes of a step's name in the store; file systems take 255, with what a temporary file adds."""
+"""The maximum bytes of a step's object name. File systems allow 255, and a temporary file adds some."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is done of one job. Jobs with different names do not see each other's steps.
+    """The checkpoint of one job. Jobs with different names do not share steps.
 
-    All methods raise StoreError where the store fails.
+    All methods raise StoreError if the storage fails.
     """
 
     job: str
@@ -54,10 +54,10 @@ class Checkpoint:
         checked(self.job, "job")
 
     def remaining(self, keys: Iterable[str]) -> list[str]:
-        """Return the keys of those steps that are not done, in their order, and note the job's total for `status`.
+        """Return the keys of the steps that are not done, in order, and store the job's total for `status`.
 
-        A key that stands there twice is one step. Takes one listing of the job's marks, however many keys there are.
-        The way to the store is taken anew, and kept for the steps that follow.
+        Duplicate keys are one step. Lists the job's checkpoints once, however many keys there are. Connects to the
+        storage anew, for this call and the steps that follow.
         """
         keys = once(keys)
         marks.refresh()
@@ -70,12 +70,11 @@ class Checkpoint:
 
     @contextmanager
     def step(self, key: str) -> Iterator[Connection | None]:
-        """Do a step in a transaction, then mark it as done. Takes two requests.
+        """Run a step in a transaction, then write its checkpoint. Takes two requests.
 
-        Yields a connection in a transaction, to write with, or None where the step is done already: then skip it. The
-        transaction commits when the block ends, and the checkpoint is written after that; a block that raises leaves
-        neither. Delivery guarantee: at least once. Workers that come to the same step at the same time are all told to
-        do it.
+        Yields a connection in a transaction, or None if the step is done: then skip it. The transaction commits when
+        the block ends, and the checkpoint is written after that; a block that raises leaves neither. Delivery
+        guarantee: at least once. Workers that reach the same step at the same time may all do it.
         """
         name = f"{part(self.job)}/{_name(checked(key, 'step'))}"
         if marks.read(name) is not None:
@@ -90,16 +89,16 @@ class Checkpoint:
         return {key for name in self._names() if (key := self._key(name)) is not None}
 
     def reset(self) -> bool:
-        """Forget the job, so that it is done again from the start. What its steps have written stays.
+        """Delete the job's checkpoints, so that it starts again. What its steps have written stays.
 
-        Takes a request a step.
+        Takes one request per step.
 
         Returns:
-            Whether anything was known of it.
+            Whether the job had any.
         """
         names = [*self._names(), JOB]
         known = len(names) > 1 or marks.read(f"{part(self.job)}/{JOB}") is not None
-        # The job itself last: what is interrupted can be done again.
+        # The job's object goes last, so that an interrupted reset can be repeated.
         for name in names if known else ():
             marks.delete(f"{part(self.job)}/{name}")
         return known
@@ -108,7 +107,7 @@ class Checkpoint:
         return set(marks.names(f"{part(self.job)}/")) - {JOB}
 
     def _key(self, name: str) -> str | None:
-        """The step that a mark stands for, or None if the mark has gone meanwhile."""
+        """Return the step of a checkpoint, or None if the checkpoint has been deleted meanwhile."""
         if not name.startswith("_x"):
             return re.sub(rb"_([0-9a-f]{2})", lambda code: bytes.fromhex(code[1].decode()), name.encode()).decode()
         content = marks.read(f"{part(self.job)}/{name}")
@@ -120,7 +119,7 @@ class Checkpoint:
 
 
 def status() -> list[JobStatus]:
-    """Return how far each job is whose total is known, by name. Takes a listing of all marks, and a request a job."""
+    """Return the progress of jobs with a known total, by name. Lists all checkpoints; one more request per job."""
     marks.refresh()
     names = [name.partition("/") for name in marks.names("")]
     done = Counter(folder for folder, _, name in names if name != JOB)
@@ -133,9 +132,9 @@ def status() -> list[JobStatus]:
 
 
 def _name(key: str) -> str:
-    """A step's name in the store, of lower-case letters, digits, `-` and `_`: no store and no disk takes it otherwise.
+    """Encode a step's key as an object name of lower-case letters, digits, `-` and `_`, which any storage keeps.
 
-    All other bytes are written as `_` and two hex digits; a name that is too long so is `_x` and the key's SHA-256.
+    Other bytes become `_` and two hex digits; if the name is too long, it is `_x` and the key's SHA-256.
     """
     name = re.sub(rb"[^a-z0-9-]", lambda byte: b"_%02x" % byte[0][0], key.encode()).decode()
     return name if len(name) <= LONGEST_NAME else f"_x{hashlib.sha256(key.encode()).hexdigest()}"

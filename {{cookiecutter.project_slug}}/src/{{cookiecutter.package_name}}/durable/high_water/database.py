@@ -1,4 +1,4 @@
-"""The high-water marks of sources: a row each, in the database that their rows are in."""
+"""High-water marks in the database, in the same database as the rows: one row per source."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -13,7 +13,7 @@ from .upserts import database, insert
 __all__ = ["WITH_ROWS", "change", "forget", "read", "status"]
 
 WITH_ROWS = True
-"""Whether a mark moves in the transaction of the rows that it stands for."""
+"""Whether a mark moves in the transaction of its rows."""
 
 sources = Table(
     "high_water_marks",
@@ -26,7 +26,7 @@ sources = Table(
 
 
 class _Statements:
-    """What reads and changes a mark, as text: SQLAlchemy's `execute` would be most of what a mark adds to a step."""
+    """The compiled SQL that reads and changes a mark: SQLAlchemy's `execute` would be most of its cost in a step."""
 
     def __init__(self, dialect: Dialect) -> None:
         this = sources.c.source == bindparam("this")
@@ -45,7 +45,7 @@ _statements = cache(_Statements)
 
 
 def read(source: str) -> Mark:
-    """Return the mark of a source; it gets one without a value where it has none."""
+    """Return the mark of a source; create one without a value if there is none."""
     new = next_load(None)
     with database().begin() as connection:
         values = {"source": checked(source, "source"), **new._asdict()}
@@ -54,12 +54,12 @@ def read(source: str) -> Mark:
 
 
 def change(source: str, decide: Callable[[Mark], Mark | None], connection: Connection | None = None) -> None:
-    """Change the mark of a source, unless it has none.
+    """Change the mark of a source, if it has one.
 
     Args:
-        source: its full name.
-        decide: takes the mark as it is and returns the new one, or None to leave it. May be called more than once.
-        connection: in a transaction, which the change becomes part of; a transaction of its own unless given.
+        source: the full name of the source.
+        decide: takes the current mark and returns the new one, or None to leave it. May be called more than once.
+        connection: in a transaction, which the change becomes part of. Without one, the change has its own.
     """
     if connection is None:
         with database().begin() as own:
@@ -67,21 +67,21 @@ def change(source: str, decide: Callable[[Mark], Mark | None], connection: Conne
     statements = _statements(connection.dialect)
     while (before := _read(connection, source)) and (after := decide(before)):
         new = {f"new_{name}": value for name, value in after._asdict().items()}
-        # Nothing is changed where another process has done so meanwhile: its transaction has been waited for.
+        # The update waits for another process, and matches no row if that one has changed the mark: then try again.
         if _run(connection, statements.change, this=source, before=before.load, **new):
             break
     return None
 
 
 def forget(source: str) -> bool:
-    """Remove the mark of a source. Return whether it had one."""
+    """Delete the mark of a source. Return whether it had one."""
     with database().begin() as connection:
         gone = delete(sources).where(sources.c.source == source).returning(sources.c.load)
         return connection.execute(gone).first() is not None
 
 
 def status() -> list[tuple[str, str]]:
-    """Return the sources that have been loaded, by name, and the value of each one's mark."""
+    """Return the name and mark of each source that has been loaded, by name."""
     with database().connect() as connection:
         rows = connection.execute(select(sources.c.source, sources.c.value).order_by(sources.c.source))
         return [(source, value) for source, value in rows if value]

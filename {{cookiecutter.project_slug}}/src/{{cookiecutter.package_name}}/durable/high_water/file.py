@@ -1,4 +1,4 @@
-"""The high-water marks of sources: a small file each. One moves after the rows that it stands for."""
+"""High-water marks in files, one per source. A mark moves after its rows are written."""
 
 import json
 import os
@@ -16,11 +16,11 @@ from .upserts import Connection
 __all__ = ["WITH_ROWS", "change", "forget", "read", "status"]
 
 WITH_ROWS = False
-"""Whether a mark moves in the transaction of the rows that it stands for."""
+"""Whether a mark moves in the transaction of its rows."""
 
 
 def read(source: str) -> Mark:
-    """Return the mark of a source; it gets one without a value where it has none."""
+    """Return the mark of a source; create one without a value if there is none."""
     path = _path(checked(source, "source"))
     path.parent.mkdir(parents=True, exist_ok=True)
     with _lock(path):
@@ -31,12 +31,12 @@ def read(source: str) -> Mark:
 
 
 def change(source: str, decide: Callable[[Mark], Mark | None], connection: Connection | None = None) -> None:
-    """Change the mark of a source, unless it has none.
+    """Change the mark of a source, if it has one.
 
     Args:
-        source: its full name.
-        decide: takes the mark as it is and returns the new one, or None to leave it.
-        connection: not used: a file is no part of a transaction.
+        source: the full name of the source.
+        decide: takes the current mark and returns the new one, or None to leave it.
+        connection: not used: a file cannot be part of a transaction.
     """
     path = _path(source)
     if path.exists():
@@ -46,7 +46,7 @@ def change(source: str, decide: Callable[[Mark], Mark | None], connection: Conne
 
 
 def forget(source: str) -> bool:
-    """Remove the mark of a source. Return whether it had one."""
+    """Delete the mark of a source. Return whether it had one."""
     path = _path(source)
     if not path.exists():
         return False
@@ -57,7 +57,7 @@ def forget(source: str) -> bool:
 
 
 def status() -> list[tuple[str, str]]:
-    """Return the sources that have been loaded, by name, and the value of each one's mark."""
+    """Return the name and mark of each source that has been loaded, by name."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in _folder().glob("*.json")]
     return sorted((mark["source"], mark["value"]) for mark in found if mark["value"])
 
@@ -83,7 +83,7 @@ def _read(path: Path) -> Mark | None:
 
 
 def _write(path: Path, source: str, mark: Mark) -> None:
-    """Write a mark whole or not at all, and have it on the disk."""
+    """Write a mark completely or not at all, and flush it to disk."""
     new = path.with_name(f"{path.name}.{uuid4().hex}.part")
     with new.open("x", encoding="utf-8") as file:
         json.dump({"source": source, **mark._asdict()}, file)

@@ -1,4 +1,4 @@
-"""The high-water marks of sources: none. Every run loads all of a source."""
+"""No high-water marks: every run loads all of a source."""
 
 from collections.abc import Callable
 
@@ -10,23 +10,23 @@ from .upserts import Connection
 __all__ = ["WITH_ROWS", "change", "forget", "read", "status"]
 
 WITH_ROWS = False
-"""Whether a mark moves in the transaction of the rows that it stands for."""
+"""Whether a mark moves in the transaction of its rows."""
 
 
 def read(source: str) -> Mark:
-    """Return a mark without a value. The load is the flow run: one that is resumed or retried goes on with it."""
+    """Return a mark without a value. Its load is the flow run, so that a resumed or retried run continues it."""
     return Mark(load=flow_run.id) if flow_run.id else next_load(None)
 
 
 def change(source: str, decide: Callable[[Mark], Mark | None], connection: Connection | None = None) -> None:
-    """Change the mark of a source: it has none."""
+    """Do nothing: no source has a mark."""
 
 
 def forget(source: str) -> bool:
-    """Remove the mark of a source. Return whether it had one: no."""
+    """Do nothing; return False, as the source has no mark."""
     return False
 
 
 def status() -> list[tuple[str, str]]:
-    """Return the sources that have been loaded: none is remembered."""
+    """Return no sources, as no mark is stored."""
     return []

@@ -1,7 +1,7 @@
-"""The high-water marks of sources: an object each, beside the results. One moves after the rows that it stands for.
+"""High-water marks beside the stored results, one object per source. A mark moves after its rows are written.
 
-Nothing is locked: of two runs that end at the same moment the earlier mark may stay. The next run then reads again what
-lies between the two, which an upsert makes harmless.
+Nothing is locked: if two runs end at the same time, the lower mark may stay. The next run then reads the records
+between the two again, which an idempotent upsert makes harmless.
 """
 
 import json
@@ -15,14 +15,14 @@ from .upserts import Connection
 __all__ = ["WITH_ROWS", "change", "forget", "read", "status"]
 
 WITH_ROWS = False
-"""Whether a mark moves in the transaction of the rows that it stands for."""
+"""Whether a mark moves in the transaction of its rows."""
 
 FOLDER = "high-water/"
-"""No job has that folder: the name of each of theirs ends with a digest."""
+"""The folder of the marks. No job has this folder: a job's folder ends with a digest."""
 
 
 def read(source: str) -> Mark:
-    """Return the mark of a source; it gets one without a value where it has none."""
+    """Return the mark of a source; create one without a value if there is none."""
     marks.refresh()
     found = _read(_name(checked(source, "source")))
     if found is None:
@@ -32,19 +32,19 @@ def read(source: str) -> Mark:
 
 
 def change(source: str, decide: Callable[[Mark], Mark | None], connection: Connection | None = None) -> None:
-    """Change the mark of a source, unless it has none.
+    """Change the mark of a source, if it has one.
 
     Args:
-        source: its full name.
-        decide: takes the mark as it is and returns the new one, or None to leave it.
-        connection: not used: an object is no part of a transaction.
+        source: the full name of the source.
+        decide: takes the current mark and returns the new one, or None to leave it.
+        connection: not used: an object cannot be part of a transaction.
     """
     if (before := _read(_name(source))) and (after := decide(before)):
         _write(source, after)
 
 
 def forget(source: str) -> bool:
-    """Remove the mark of a source. Return whether it had one."""
+    """Delete the mark of a source. Return whether it had one."""
     known = marks.read(_name(source)) is not None
     if known:
         marks.delete(_name(source))
@@ -52,7 +52,7 @@ def forget(source: str) -> bool:
 
 
 def status() -> list[tuple[str, str]]:
-    """Return the sources that have been loaded, by name, and the value of each one's mark."""
+    """Return the name and mark of each source that has been loaded, by name."""
     marks.refresh()
     contents = [marks.read(f"{FOLDER}{name}") for name in marks.names(FOLDER)]
     found = [json.loads(content) for content in contents if content is not None]

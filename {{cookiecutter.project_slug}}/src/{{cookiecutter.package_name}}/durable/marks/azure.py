@@ -1,7 +1,6 @@
-"""Small objects beside the results, in the container of their block.
+"""Small objects in the container of the result storage, for checkpoints and high-water marks.
 
-A failed request is tried again by the client itself. What it gives up is a StoreError, which names the client's own
-error as its cause.
+The client retries failed requests. When it gives up, StoreError is raised with the client's error as its cause.
 """
 
 import os
@@ -18,29 +17,29 @@ from .results import storage
 
 
 def refresh() -> None:
-    """Take the way to the store anew: load the block."""
+    """Load the storage block anew at the next call."""
     _place.cache_clear()
 
 
 def write(name: str, content: bytes) -> None:
-    """Put an object there, in place of one of that name.
+    """Write an object, and replace one with the same name.
 
     Args:
-        name: as all names here, relative to the folder of all marks.
-        content: of any length.
+        name: relative to the folder `checkpoints`, like all names in this module.
+        content: bytes of any length.
 
     Raises:
-        StoreError: it cannot be kept.
+        StoreError: the object cannot be written.
     """
     with _reported("written", name) as (container, folder):
         container.upload_blob(f"{folder}{name}", content, overwrite=True)
 
 
 def read(name: str) -> bytes | None:
-    """Return an object, or None where there is none.
+    """Return the content of an object, or None if there is none.
 
     Raises:
-        StoreError: it cannot be read.
+        StoreError: the object cannot be read.
     """
     with _reported("read", name) as (container, folder):
         try:
@@ -52,13 +51,13 @@ def read(name: str) -> bytes | None:
 
 
 def names(prefix: str) -> list[str]:
-    """Return the names of all objects that begin with a prefix: a job's folder and `/`, or nothing.
+    """List the objects with a prefix: a job's folder and `/`, or an empty text for all.
 
     Returns:
         The names without the prefix.
 
     Raises:
-        StoreError: they cannot be listed.
+        StoreError: the objects cannot be listed.
     """
     with _reported("listed", prefix) as (container, folder):
         start = f"{folder}{prefix}"
@@ -66,10 +65,10 @@ def names(prefix: str) -> list[str]:
 
 
 def delete(name: str) -> None:
-    """Remove an object, if it is there.
+    """Delete an object, if it exists.
 
     Raises:
-        StoreError: it cannot be removed.
+        StoreError: the object cannot be deleted.
     """
     with _reported("removed", name) as (container, folder):
         try:
@@ -87,12 +86,12 @@ def _reported(done: str, name: str) -> Iterator[tuple[ContainerClient, str]]:
         raise StoreError(f"marks cannot be {done}, at {name or 'all'}: {reason}") from error
 
 
-# For one process: a fork must not share its parent's connections.
+# Cached by process: a fork must not share its parent's connections.
 @lru_cache(maxsize=1)
 def _place(_process: int) -> tuple[ContainerClient, str]:
     block = storage()
     folder = f"{str(block.base_folder).rstrip('/')}/checkpoints/"
-    # The block's own client is an asynchronous one, which a step cannot wait for in an event loop.
+    # The block's own client is asynchronous, which a step cannot await inside an event loop.
     if connection := block.credentials.connection_string:
         return ContainerClient.from_connection_string(connection.get_secret_value(), block.container_name), folder
     url = str(block.credentials.account_url)

@@ -1,4 +1,4 @@
-"""Small objects in a folder beside the results: written whole or not at all, and on the disk when they are."""
+"""Small files beside the results, for checkpoints and high-water marks: written atomically and flushed to disk."""
 
 import os
 from pathlib import Path
@@ -10,18 +10,18 @@ from .results import storage
 
 
 def refresh() -> None:
-    """Take the way to the store anew: for a folder, nothing."""
+    """Do nothing: a folder needs no connection."""
 
 
 def write(name: str, content: bytes) -> None:
-    """Put an object there, in place of one of that name.
+    """Write a file, and replace one with the same name.
 
     Args:
-        name: as all names here, relative to the folder of all marks.
-        content: of any length.
+        name: relative to the folder `checkpoints`, like all names in this module.
+        content: bytes of any length.
 
     Raises:
-        StoreError: it cannot be kept.
+        StoreError: the file cannot be written.
     """
     path = _folder() / name
     new = path.with_name(f"{path.name}.{uuid4().hex}.part")
@@ -39,10 +39,10 @@ def write(name: str, content: bytes) -> None:
 
 
 def read(name: str) -> bytes | None:
-    """Return an object, or None where there is none.
+    """Return the content of a file, or None if there is none.
 
     Raises:
-        StoreError: it cannot be read.
+        StoreError: the file cannot be read.
     """
     try:
         return (_folder() / name).read_bytes()
@@ -53,10 +53,10 @@ def read(name: str) -> bytes | None:
 
 
 def names(prefix: str) -> list[str]:
-    """Return the names of all objects that begin with a prefix: a job's folder and `/`, or nothing.
+    """List the files with a prefix, without it: a job's folder and `/`, or an empty text for all.
 
     Raises:
-        StoreError: they cannot be listed.
+        StoreError: the files cannot be listed.
     """
     start = _folder() / prefix
     try:
@@ -67,10 +67,10 @@ def names(prefix: str) -> list[str]:
 
 
 def delete(name: str) -> None:
-    """Remove an object, if it is there.
+    """Delete a file, if it exists.
 
     Raises:
-        StoreError: it cannot be removed.
+        StoreError: the file cannot be deleted.
     """
     path = _folder() / name
     try:

@@ -1,11 +1,11 @@
-"""Where finished tasks keep their results: a container of Azure Blob Storage.
+"""Result storage in a container of Azure Blob Storage.
 
-Results outlive the worker and its disk, and every worker finds them. Prefect knows the container by a block on its
-server. The block holds credentials only if the settings do, encrypted by the server; with an account's URL alone each
-process uses the identity of its own machine (DefaultAzureCredential).
+Results outlive the worker and its disk, and every worker finds them. Prefect finds the container by a block on its
+server. The block holds credentials only if the settings do, encrypted by the server. With only an account URL, each
+process uses the identity of its machine (DefaultAzureCredential).
 
-A failed request is tried again by the client itself, up to a minute and a half long. What it gives up is not stored:
-Prefect completes the task all the same, and the run says so (`tasks.stored`).
+The client retries failed requests for up to a minute and a half. When it gives up, the result is not stored: Prefect
+still completes the task, and the run reports it (`tasks.stored`).
 """
 
 import asyncio
@@ -26,35 +26,35 @@ from .probe import StoreError, probe
 from .settings import PREFIX, PROJECT, ProjectSettings
 
 LOCAL = ""
-"""What of this module is on this machine alone: nothing."""
+"""The data of this module that exists on this machine only: none."""
 NEEDS_SERVER = True
-"""Whether the store is known by a block on Prefect's server."""
+"""Whether the result storage is a block on Prefect's server."""
 FOLDER_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
 
 
 class ResultsSettings(ProjectSettings):
-    """Where the results are, and who may keep them there."""
+    """Where results are stored, and the credentials for it."""
 
     results_block: str = Field(default=PROJECT, pattern=r"^[a-z0-9-]+$")
-    """The name of the block by which the Prefect server knows the place of the results."""
+    """The name of the storage block on the Prefect server."""
     results_container: str = ""
-    """The container in which finished tasks keep their results. It must exist."""
+    """The container for the results of finished tasks. It must exist."""
     results_folder: str = Field(default=PROJECT, pattern=FOLDER_PATTERN)
-    """What the names of all results begin with."""
+    """The prefix of all results' names."""
     results_connection_string: SecretStr = SecretStr("")
-    """A connection string of the storage account, which names its endpoint too."""
+    """A connection string of the storage account, which includes its endpoint."""
     results_account_url: str = ""
-    """Instead of it: the account's URL, for the machine's own identity."""
+    """The account's URL, to use the machine's identity instead of a connection string."""
 
 
 settings = ResultsSettings()
 
 RESULTS = f"azure-blob-storage-container/{settings.results_block}"
-"""What a task takes as `result_storage`: the slug of the saved block, for Prefect 3.9 refuses an unsaved one."""
+"""The `result_storage` of tasks: the slug of the saved block, because Prefect 3.9 refuses an unsaved one."""
 
 
 def storage() -> AzureBlobStorageContainer:
-    """Return the saved block: see `block.load`."""
+    """Load the saved block: see `block.load`."""
     container: AzureBlobStorageContainer = load(AzureBlobStorageContainer, RESULTS)
     return container
 
@@ -65,13 +65,13 @@ def endpoints() -> dict[str, str]:
 
 
 def register(replace: bool = False) -> str:
-    """Prove by a write, a read and a delete that results can be kept in the container, and save its block. Idempotent.
+    """Test the container by a write, a read and a delete, and save its block. Idempotent.
 
     Args:
-        replace: whether a block of that name may lead to another place until now.
+        replace: whether to replace a block of the same name that leads to another place.
 
     Returns:
-        One line that says where the results are.
+        A line that says where the results are.
 
     Raises:
         StoreError: no account is set, the container does not exist, or it cannot be reached, written to or read.
@@ -114,7 +114,7 @@ async def _delete(credentials: AzureBlobStorageCredentials, name: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    # Prefect's block raises RuntimeError from what says that something is missing.
+    # Prefect's block raises RuntimeError from the client's error if something is missing.
     match error.__cause__ if isinstance(error, RuntimeError) else error:
         case ResourceNotFoundError():
             return f"the account has no such container; make it, or set {PREFIX}RESULTS_CONTAINER to another"

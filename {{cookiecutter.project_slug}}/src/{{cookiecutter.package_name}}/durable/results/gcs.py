@@ -1,11 +1,11 @@
-"""Where finished tasks keep their results: a bucket of Google Cloud Storage.
+"""Result storage in a bucket of Google Cloud Storage.
 
-Results outlive the worker and its disk, and every worker finds them. Prefect knows the bucket by a block on its server.
-The block holds credentials only if the settings do, encrypted by the server; without them each process uses the
-service account of its own machine (Application Default Credentials).
+Results outlive the worker and its disk, and every worker finds them. Prefect finds the bucket by a block on its server.
+The block holds credentials only if the settings do, encrypted by the server. Without them, each process uses the
+service account of its machine (Application Default Credentials).
 
-A failed request is tried again by the client itself, up to two minutes long. What it gives up is not stored: Prefect
-completes the task all the same, and the run says so (`tasks.stored`).
+The client retries failed requests for up to two minutes. When it gives up, the result is not stored: Prefect still
+completes the task, and the run reports it (`tasks.stored`).
 """
 
 import os
@@ -22,39 +22,39 @@ from .probe import StoreError, probe
 from .settings import PREFIX, PROJECT, ProjectSettings
 
 LOCAL = ""
-"""What of this module is on this machine alone: nothing."""
+"""The data of this module that exists on this machine only: none."""
 NEEDS_SERVER = True
-"""Whether the store is known by a block on Prefect's server."""
+"""Whether the result storage is a block on Prefect's server."""
 FOLDER_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
 
 
 class ResultsSettings(ProjectSettings):
-    """Where the results are, and who may keep them there."""
+    """Where results are stored, and the credentials for it."""
 
     results_block: str = Field(default=PROJECT, pattern=r"^[a-z0-9-]+$")
-    """The name of the block by which the Prefect server knows the place of the results."""
+    """The name of the storage block on the Prefect server."""
     results_bucket: str = ""
-    """The bucket in which finished tasks keep their results. It must exist."""
+    """The bucket for the results of finished tasks. It must exist."""
     results_folder: str = Field(default=PROJECT, pattern=FOLDER_PATTERN)
-    """What the names of all results begin with."""
+    """The prefix of all results' names."""
     results_credentials: SecretStr = SecretStr("")
     """A service account's key, as JSON; empty: the Application Default Credentials of the machine."""
     results_endpoint: str = ""
-    """The URL of another server than Google's, such as an emulator."""
+    """The URL of a server other than Google's, such as an emulator."""
 
 
 settings = ResultsSettings()
 
 RESULTS = f"gcs-bucket/{settings.results_block}"
-"""What a task takes as `result_storage`: the slug of the saved block, for Prefect 3.9 refuses an unsaved one."""
+"""The `result_storage` of tasks: the slug of the saved block, because Prefect 3.9 refuses an unsaved one."""
 
 if settings.results_endpoint:
-    # The one way that Google's client takes another endpoint under Prefect's block, which has no parameter for it.
+    # Prefect's block has no parameter for the endpoint: Google's client only takes it from this variable.
     os.environ["STORAGE_EMULATOR_HOST"] = settings.results_endpoint
 
 
 def storage() -> GcsBucket:
-    """Return the saved block: see `block.load`."""
+    """Load the saved block: see `block.load`."""
     bucket: GcsBucket = load(GcsBucket, RESULTS)
     return bucket
 
@@ -65,13 +65,13 @@ def endpoints() -> dict[str, str]:
 
 
 def register(replace: bool = False) -> str:
-    """Prove by a write, a read and a delete that results can be kept in the bucket, and save its block. Idempotent.
+    """Test the bucket by a write, a read and a delete, and save its block. Idempotent.
 
     Args:
-        replace: whether a block of that name may lead to another place until now.
+        replace: whether to replace a block of the same name that leads to another place.
 
     Returns:
-        One line that says where the results are.
+        A line that says where the results are.
 
     Raises:
         StoreError: no bucket is set, it does not exist, or it cannot be reached, written to or read.

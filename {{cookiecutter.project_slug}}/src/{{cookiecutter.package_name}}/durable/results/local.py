@@ -1,7 +1,7 @@
-"""Where finished tasks keep their results: a folder of this machine.
+"""Result storage in a folder of this machine.
 
-Results outlive the process that made them, not the disk. Workers on several machines need one folder that all of them
-mount, or an object store.
+Results outlive the process that made them, but not the disk. Workers on several machines need one folder that all of
+them mount, or an object store.
 """
 
 from pathlib import Path
@@ -14,10 +14,10 @@ from .settings import PREFIX, ProjectSettings, settings
 
 
 class ResultsSettings(ProjectSettings):
-    """Where the results are."""
+    """Where results are stored."""
 
     results_dir: Path = Field(default=Path("results"), validate_default=True)
-    """The folder in which finished tasks keep their results; relative to `home`."""
+    """The folder for the results of finished tasks, relative to `home`."""
 
     @field_validator("results_dir")
     @classmethod
@@ -26,34 +26,34 @@ class ResultsSettings(ProjectSettings):
 
 
 LOCAL = "results"
-"""What of this module is on this machine alone: workers elsewhere do not reach it."""
+"""The data of this module that exists on this machine only: workers elsewhere cannot reach it."""
 NEEDS_SERVER = False
-"""Whether the store is known by a block on Prefect's server."""
+"""Whether the result storage is a block on Prefect's server."""
 RESULTS: Path = ResultsSettings().results_dir
-"""What a task takes as `result_storage`. A folder needs no block on a server, so there is nothing to register there."""
+"""The `result_storage` of tasks. A folder needs no block on a server, so nothing is registered there."""
 
 
 def storage() -> Path:
-    """Return what to give to many tasks of one run, in place of `RESULTS`: for a folder, the same."""
+    """Return the `result_storage` for many tasks of one run: for a folder, the same as `RESULTS`."""
     return RESULTS
 
 
 def endpoints() -> dict[str, str]:
-    """Return the settings with URLs that workers must reach: none."""
+    """Return no settings: a folder has no URL that workers must reach."""
     return {}
 
 
 def register(replace: bool = False) -> str:
-    """Make the folder and prove by a write, a read and a delete that results can be kept in it. Idempotent.
+    """Create the folder, and test it by a write, a read and a delete. Idempotent.
 
     Args:
-        replace: for stores that are known by a name; not used here.
+        replace: not used: only blocks can be replaced.
 
     Returns:
-        One line that says where the results are.
+        A line that says where the results are.
 
     Raises:
-        StoreError: the folder cannot be made, written to or read.
+        StoreError: the folder cannot be created, written to or read.
     """
     try:
         RESULTS.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
-"""Where finished tasks keep their results: a bucket of S3, or of a server that speaks its protocol.
+"""Result storage in a bucket of S3, or of a server with its protocol.
 
-Results outlive the worker and its disk, and every worker finds them. Prefect knows the bucket by a block on its server.
-The block holds credentials only if the settings do, encrypted by the server; without them each process uses the role or
-the profile of its own machine.
+Results outlive the worker and its disk, and every worker finds them. Prefect finds the bucket by a block on its server.
+The block holds credentials only if the settings do, encrypted by the server. Without them, each process uses the role
+or the profile of its machine.
 
-A failed request is tried again by the client itself, about half a minute long. What it gives up is not stored: Prefect
-completes the task all the same, and the run says so (`tasks.stored`).
+The client retries failed requests for about half a minute. When it gives up, the result is not stored: Prefect still
+completes the task, and the run reports it (`tasks.stored`).
 """
 
 from boto3.exceptions import Boto3Error
@@ -20,47 +20,47 @@ from .probe import StoreError, probe
 from .settings import PREFIX, PROJECT, ProjectSettings
 
 LOCAL = ""
-"""What of this module is on this machine alone: nothing."""
+"""The data of this module that exists on this machine only: none."""
 NEEDS_SERVER = True
-"""Whether the store is known by a block on Prefect's server."""
+"""Whether the result storage is a block on Prefect's server."""
 FOLDER_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
 
 
 class ResultsSettings(ProjectSettings):
-    """Where the results are, and who may keep them there."""
+    """Where results are stored, and the credentials for it."""
 
     results_block: str = Field(default=PROJECT, pattern=r"^[a-z0-9-]+$")
-    """The name of the block by which the Prefect server knows the place of the results."""
+    """The name of the storage block on the Prefect server."""
     results_bucket: str = ""
-    """The bucket in which finished tasks keep their results. It must exist."""
+    """The bucket for the results of finished tasks. It must exist."""
     results_folder: str = Field(default=PROJECT, pattern=FOLDER_PATTERN)
-    """What the names of all results begin with."""
+    """The prefix of all results' names."""
     results_access_key: str = ""
     """The id of an access key; empty: the machine's role, profile or AWS variables."""
     results_secret_key: SecretStr = SecretStr("")
     """The key's secret."""
     results_region: str = ""
-    """The bucket's region; empty: as the machine's profile or AWS variables say."""
+    """The bucket's region; empty: the one of the machine's profile or AWS variables."""
     results_endpoint: str = ""
-    """The URL of another server than Amazon's that speaks S3."""
+    """The URL of a server other than Amazon's that speaks S3."""
 
 
 settings = ResultsSettings()
 
 RESULTS = f"s3-bucket/{settings.results_block}"
-"""What a task takes as `result_storage`: the slug of the saved block, for Prefect 3.9 refuses an unsaved one."""
+"""The `result_storage` of tasks: the slug of the saved block, because Prefect 3.9 refuses an unsaved one."""
 
 ATTEMPTS = 8
-"""Of each request. The pauses between them grow to 20 s each and make up half a minute, more or less (botocore's
+"""Attempts per request. The pauses between them grow to 20 s each, and sum up to about half a minute (botocore's
 standard mode)."""
 
-# 403 and 404 are all that the answer to a HEAD request says.
+# A HEAD request only gets the status, 403 or 404.
 REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 MISSING = {"404", "NoSuchBucket"}
 
 
 def storage() -> S3Bucket:
-    """Return the saved block: see `block.load`."""
+    """Load the saved block: see `block.load`."""
     bucket: S3Bucket = load(S3Bucket, RESULTS)
     return bucket
 
@@ -71,13 +71,13 @@ def endpoints() -> dict[str, str]:
 
 
 def register(replace: bool = False) -> str:
-    """Prove by a write, a read and a delete that results can be kept in the bucket, and save its block. Idempotent.
+    """Test the bucket by a write, a read and a delete, and save its block. Idempotent.
 
     Args:
-        replace: whether a block of that name may lead to another place until now.
+        replace: whether to replace a block of the same name that leads to another place.
 
     Returns:
-        One line that says where the results are.
+        A line that says where the results are.
 
     Raises:
         StoreError: no bucket is set, it does not exist, or it cannot be reached, written to or read.
@@ -88,7 +88,7 @@ def register(replace: bool = False) -> str:
     if bool(settings.results_access_key) != bool(settings.results_secret_key):
         raise StoreError(f"results cannot be kept: {PREFIX}RESULTS_ACCESS_KEY and _SECRET_KEY are set together or not")
     try:
-        # Not as patient as a run: somebody waits for the answer.
+        # Fewer attempts than in a run: a person waits for the answer.
         bucket = _bucket(attempts=2)
         client = bucket.credentials.get_client("s3")
         probe(

@@ -1,4 +1,4 @@
-"""Files and objects beside the database: their names, and folders whose names are on the disk."""
+"""File and object names of jobs, and durable folders."""
 
 import hashlib
 import os
@@ -7,16 +7,16 @@ from pathlib import Path
 
 
 def part(job: str) -> str:
-    """Return up to 50 readable characters of the job's name, and 16 hex digits of its SHA-256, which tell jobs apart.
+    """Return a job's folder name: up to 50 readable characters, and 16 hex digits of the name's SHA-256.
 
-    They also do so where a file system makes no difference between upper and lower case.
+    The digits keep jobs apart, also on file systems that ignore case.
     """
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", job)[:50].strip("-") or "job"
     return f"{readable}-{hashlib.sha256(job.encode()).hexdigest()[:16]}"
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk; Windows has no way to ask for that."""
+    """Flush the names in a folder to disk; Windows has no call for it."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""The block by which Prefect knows the store of results."""
+"""The Prefect block of the result storage."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,15 +12,17 @@ from .settings import PREFIX
 
 
 def load(kind: type[Block], slug: str) -> Any:
-    """Load a saved block, once for many tasks: with its slug alone, Prefect 3.9 loads it again for each of them,
-    which takes some 50 ms (`resolve_result_storage` in prefect/results.py).
+    """Load a saved block once for many tasks.
+
+    Given only its slug, Prefect 3.9 loads it again for each task, which takes some 50 ms (`resolve_result_storage` in
+    prefect/results.py).
 
     Args:
         kind: the block's class.
-        slug: its type's name and its own.
+        slug: the names of the block's type and of the block, `type/name`.
 
     Returns:
-        A block of that kind.
+        A block of that class.
 
     Raises:
         StoreError: the server has no such block.
@@ -37,13 +39,13 @@ def save(block: Block, slug: str, place: Callable[[Any], object], replace: bool)
     """Save a block on the Prefect server.
 
     Args:
-        block: what is to be saved.
-        slug: by which it will be known.
-        place: what a block leads to.
-        replace: whether a block of that name may lead to another place until now.
+        block: the block to save.
+        slug: the names of the block's type and of the block, `type/name`.
+        place: returns the place that a block leads to.
+        replace: whether to replace a block of the same name that leads to another place.
 
     Raises:
-        StoreError: it may not, and does: results of two environments would mix.
+        StoreError: such a block exists, and `replace` is false: results of two environments would mix.
     """
     name = slug.split("/")[1]
     try:
@@ -55,7 +57,7 @@ def save(block: Block, slug: str, place: Callable[[Any], object], replace: bool)
             f"the block {slug} on the Prefect server at {PREFECT_API_URL.value()} leads to {place(known)}, the settings"
             f" to {place(block)}: set {PREFIX}RESULTS_BLOCK to another name, or replace the block with: make setup"
         )
-    # To save takes about a second, of which most makes schemas.
+    # Saving takes about a second, mostly for schemas.
     if known is None or _fields(known) != _fields(block):
         block.save(name, overwrite=True)
 
@@ -65,10 +67,10 @@ def _fields(block: Block) -> dict[str, Any]:
 
 
 def reach(url: str) -> None:
-    """Ask a server for anything, so that one that is not there is known in seconds, not after a client's many tries.
+    """Check that a server responds, within seconds instead of a client's many attempts.
 
     Raises:
-        StoreError: nobody answers.
+        StoreError: the server does not respond.
     """
     try:
         httpx.head(url, timeout=10)

@@ -1,4 +1,4 @@
-"""Whether results can be kept in a store: proven before anything relies on it."""
+"""The test of the result storage, made before anything relies on it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,19 +6,19 @@ from uuid import uuid4
 
 
 class StoreError(Exception):
-    """Results cannot be kept. The message says where, why, and what to do."""
+    """Results cannot be stored. The message says where, why, and what to do."""
 
 
 def probe(storage: Any, delete: Callable[[str], object]) -> None:
-    """Write an object, read it again and delete it.
+    """Write an object, read it back and delete it.
 
     Args:
-        storage: Prefect's block of the store; `Any`, for the methods of blocks are typed as asynchronous ones.
-        delete: deletes an object by its name, for a block cannot.
+        storage: the Prefect block of the storage; `Any`, because the types of a block's methods are asynchronous.
+        delete: deletes an object by its name, because a block cannot.
 
     Raises:
-        StoreError: what is read is not what was written.
-        Exception: whatever the store's client raises.
+        StoreError: the content that was read differs from what was written.
+        Exception: the storage's client fails.
     """
     name = f"probe-{uuid4().hex}"
     storage.write_path(name, name.encode())
