@@ -1,15 +1,15 @@
-"""When a finished task is not run again: its name, version and inputs are as before, with files by what is in them.
+"""Cache keys of task calls from the task's name, its version and its inputs, with files by content.
 
-A `Path` among the inputs stands for the bytes of the file: a file that was touched, moved or copied is the same, one
-with a changed byte is another. A folder stands for the files in it, by their names and content; links to files and
-folders are followed, but for one to a folder that it is in. Strings are not taken
-for paths: give a task as a string what it writes to, or only passes on.
+A `Path` among the inputs stands for the bytes of the file: a touched, moved or copied file is the same, a file with a
+changed byte is another. A folder stands for its files, by name and content. Links to files and folders are followed,
+except a link to a folder that contains it. Strings are not paths: pass a string for a file that the task writes, or
+only passes on.
 
-Each key reads the whole file, piece by piece. What it does not see: the name of a file, a change in the code (give the
-task another `version` when the same inputs must give another result), and a file that changes while the task runs.
+Each key reads the whole file, in pieces. It misses the name of a file, and a file that changes while the task runs. It
+also misses a change in the code: raise the task's `version` when the same inputs must give another result.
 
 To run a task although its result is stored: `task.with_options(refresh_cache=True)`, or for all tasks of a run
-`PREFECT_TASKS_REFRESH_CACHE=true`. A result is good for as long as the setting `cache_expiration` says.
+`PREFECT_TASKS_REFRESH_CACHE=true`. The setting `cache_expiration` says how long a result is valid.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ from .identity import cache_settings, carry_origin, digest
 
 
 def cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    """Return a key of 64 hex digits for this call of this task.
+    """Compute the cache key of a task call: 64 hex digits.
 
     Raises:
-        TypeError: an input has no stable form; the message names it. Prefect logs that and runs the task uncached, so
-            test the key of each new kind of input (`tests/durable/test_caching.py`).
+        TypeError: an input has no stable form; the message names it. Prefect logs the error and runs the task uncached,
+            so test the key of each new kind of input (`tests/durable/test_caching.py`).
         OSError: a path among the inputs cannot be read; the message names the input. Logged in the same way.
     """
     return digest(context.task, parameters, read=_content)
@@ -47,7 +47,7 @@ def _content(path: Path, name: str) -> str | dict[str, str]:
 
 
 def _files(folder: Path, around: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Yield the files in a folder. Not `rglob`, which does not follow links to folders."""
+    """Yield the files in a folder. `rglob` does not follow links to folders."""
     around = (*around, folder.resolve())
     for path in folder.iterdir():
         if path.is_file():
@@ -62,7 +62,7 @@ def _sha256(path: Path) -> str:
 
 
 def identify(task: Task[Any, Any]) -> None:
-    """Have a task carry what its key needs to know of its definition, to workers too.
+    """Attach to a task what its key needs to know of its definition, for workers too.
 
     Raises:
         TypeError: the task cannot be identified; the message names the task and says what to do.
@@ -74,6 +74,6 @@ CACHING: dict[str, Any] = {
     "cache_policy": CacheKeyFnPolicy(cache_key_fn=cache_key),
     "cache_expiration": cache_settings.cache_expiration,
 }
-"""The policy of all tasks, as keyword arguments."""
+"""The cache policy of all tasks, as keyword arguments."""
 ACROSS_RUNS = True
-"""Whether a new run finds what an earlier one has finished."""
+"""Whether a new run uses the results of earlier runs."""

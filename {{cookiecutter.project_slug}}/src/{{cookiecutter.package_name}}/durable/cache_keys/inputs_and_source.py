@@ -1,17 +1,16 @@
-"""When a finished task is not run again: its name, its version, its inputs and its code are the same as before.
+"""Cache keys of task calls from the task's name, its version, its inputs and its source code.
 
-Its code is that of its module, of the modules of functions that it is wrapped around or made with, and of all modules
-that these import, and they import, within the project's package and the task's own. Comments, blank lines and
-formatting do not count; anything else does, docstrings too, for code can read them. What is not seen: imports by a
-computed name (`importlib.import_module`), methods of objects among the inputs, installed packages, data files, and an
-edit after a task of the module is made. For these, give the task another `version`.
+The code is that of the task's module, of the modules of functions that it wraps or closes over, and of all modules
+that these import, directly or not, in the project's package and the task's own. Comments, blank lines and formatting
+do not count. Everything else does, docstrings too, because code can read them. The key misses imports by a computed
+name (`importlib.import_module`), methods of objects among the inputs, installed packages, data files, and an edit
+after a task of the module is created. For these, raise the task's `version`.
 
-In a notebook, the code of a task is its cell, the cells of functions and classes that it uses by name, and the values
-of variables. On Dask and Ray, the code that counts is that of the process that submits the task: give the workers the
-same code.
+In a notebook, a task's code is its cell, the cells of functions and classes that it uses by name, and the values of
+variables. On Dask and Ray, the code of the process that submits the task counts: give the workers the same code.
 
 To run a task although its result is stored: `task.with_options(refresh_cache=True)`, or for all tasks of a run
-`PREFECT_TASKS_REFRESH_CACHE=true`. A result is good for as long as the setting `cache_expiration` says.
+`PREFECT_TASKS_REFRESH_CACHE=true`. The setting `cache_expiration` says how long a result is valid.
 """
 
 import ast
@@ -39,17 +38,17 @@ from .settings import PACKAGE
 
 
 def cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    """Return a key of 64 hex digits for this call of this task.
+    """Compute the cache key of a task call: 64 hex digits.
 
     Raises:
-        TypeError: an input has no stable form; the message names it. Prefect logs that and runs the task uncached, so
-            test the key of each new kind of input (`tests/durable/test_caching.py`).
+        TypeError: an input has no stable form; the message names it. Prefect logs the error and runs the task uncached,
+            so test the key of each new kind of input (`tests/durable/test_caching.py`).
     """
     return digest(context.task, parameters, source)
 
 
 def identify(task: Task[Any, Any]) -> None:
-    """Have a task carry what its key needs to know of its definition and its code, to workers too.
+    """Attach to a task what its key needs to know of its definition and code, for workers too.
 
     Raises:
         TypeError: the task cannot be identified, or its code cannot be read; the message names the task and says what
@@ -62,12 +61,12 @@ CACHING: dict[str, Any] = {
     "cache_policy": CacheKeyFnPolicy(cache_key_fn=cache_key),
     "cache_expiration": cache_settings.cache_expiration,
 }
-"""The policy of all tasks, as keyword arguments."""
+"""The cache policy of all tasks, as keyword arguments."""
 ACROSS_RUNS = True
-"""Whether a new run finds what an earlier one has finished."""
+"""Whether a new run uses the results of earlier runs."""
 
 PARSING = threading.Lock()
-"""Python 3.11 may raise SystemError where two threads parse at once, and garbage is collected meanwhile."""
+"""Python 3.11 may raise SystemError if two threads parse at once during a garbage collection."""
 
 
 class NoSourceError(TypeError):
@@ -75,7 +74,7 @@ class NoSourceError(TypeError):
 
 
 def source(task: Task[Any, Any]) -> str:
-    """Return the fingerprint of a task's code.
+    """Compute the fingerprint of a task's code.
 
     Raises:
         TypeError: some of the code cannot be read; the message names the task and says what to do.
@@ -98,11 +97,11 @@ def source(task: Task[Any, Any]) -> str:
 
 @cache
 def fingerprint(module: str, file: Path) -> str:
-    """Return the fingerprint of all code that a module reaches. It is read once a process.
+    """Compute the fingerprint of all code that a module imports, directly or not. It is read once per process.
 
     Args:
-        module: the name that it is loaded by.
-        file: its source.
+        module: the module's name at import.
+        file: the module's source file.
 
     Raises:
         NoSourceError: the source of the module, or of one that it imports, cannot be read.
@@ -113,8 +112,8 @@ def fingerprint(module: str, file: Path) -> str:
 
 
 def _reach(text: bytes, package: str = "", tops: Container[str] = (PACKAGE,)) -> str:
-    """The fingerprint of a module's text and of what it imports, directly or not, of some top-level packages."""
-    # A script has another name when it is run than when it is imported.
+    """Compute the fingerprint of a module's text and of its imports, direct or not, from some top-level packages."""
+    # The module itself has no name here: a script's name differs between running and importing it.
     texts = {"": text}
     packages = {"": package}
     digests: dict[str, str] = {}
@@ -136,7 +135,7 @@ def _reach(text: bytes, package: str = "", tops: Container[str] = (PACKAGE,)) ->
 
 
 def _is_typed_in(fn: FunctionType) -> bool:
-    """Whether the text of a function is in no file: in a cell of a notebook, or made by a program."""
+    """Tell whether a function's text is in no file: it is in a notebook's cell, or generated."""
     file = fn.__code__.co_filename
     return file.startswith("<") or (
         fn.__globals__.get("__spec__") is None
@@ -145,7 +144,7 @@ def _is_typed_in(fn: FunctionType) -> bool:
 
 
 def _cells(fn: Callable[..., Any]) -> str:
-    """The fingerprint of a function that is typed in: its cell, and what it and its wrappers use of other cells."""
+    """Compute the fingerprint of a function in a notebook: its cell, and what it and its wrappers use from others."""
     todo = list(_wrappers(fn))
     found = set()
     for each in todo:
@@ -178,7 +177,7 @@ def _cell(fn: FunctionType) -> str:
 
 
 def _imported(value: FunctionType | BuiltinFunctionType | type | ModuleType) -> str:
-    """The fingerprint of what a function, class or module of the project reaches; others do not count."""
+    """Compute the fingerprint of what a function, class or module of the project imports; empty for others."""
     if isinstance(value, ModuleType):
         module = value.__name__
         text = f"import {module}\nfrom {module} import *"
@@ -189,7 +188,7 @@ def _imported(value: FunctionType | BuiltinFunctionType | type | ModuleType) -> 
 
 
 def _wrappers(fn: Callable[..., Any]) -> Iterator[FunctionType]:
-    """A function and those that it is wrapped around."""
+    """Yield a function and the functions that it wraps."""
     each: Any = fn
     while each is not None:
         if isinstance(each, FunctionType):
@@ -198,13 +197,13 @@ def _wrappers(fn: Callable[..., Any]) -> Iterator[FunctionType]:
 
 
 def _methods(kind: type) -> list[FunctionType]:
-    """The methods of a class of a notebook, which tell where its text is."""
+    """Return the methods of a class in a notebook, which lead to its text."""
     found: list[FunctionType] = []
     for base in kind.__mro__:
         if not base.__module__.startswith("__"):
             continue
         own = [getattr(value, "__func__", getattr(value, "fget", value)) for value in vars(base).values()]
-        # Those that a dataclass makes have no text.
+        # Methods generated by a dataclass have no text.
         own = [fn for fn in own if isinstance(fn, FunctionType) and fn.__code__.co_filename != "<string>"]
         if not own:
             raise NoSourceError(f"class {base.__qualname__} has no method to find its source by")
@@ -213,7 +212,7 @@ def _methods(kind: type) -> list[FunctionType]:
 
 
 def _names(code: CodeType) -> Iterator[str]:
-    """The global variables that a function reads, and the functions in it."""
+    """Yield the names of the global variables that a function, and functions inside it, read."""
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
             yield instruction.argval
@@ -223,7 +222,7 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """What may be a module, by its full name, of all that is imported anywhere in a module of a package."""
+    """Yield the full names of all imports in a module, of which some may not be modules."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -235,7 +234,7 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
 
 
 def _specs(name: str) -> Iterator[ModuleSpec]:
-    """The modules that an import of this name runs, it and those around it, without running them."""
+    """Yield the specs of the modules that an import runs, parents included, without running them."""
     top, *parts = name.split(".")
     spec = getattr(sys.modules.get(top), "__spec__", None) or PathFinder.find_spec(top)
     while spec:
@@ -256,12 +255,12 @@ def _specs(name: str) -> Iterator[ModuleSpec]:
 def _read(module: str, file: Path, spec: ModuleSpec | None) -> bytes:
     if file.is_file() and file.suffix != ".pyc":
         content = file.read_bytes()
-        # A package that imports lazily names what it imports in its stub.
+        # A package with lazy imports lists them in its stub.
         stub = file.with_suffix(".pyi")
         content += b"\n" + stub.read_bytes() if file.name == "__init__.py" and stub.is_file() else b""
-        # An extension counts by its bytes.
+        # An extension module counts by its bytes.
         return repr(_sha256(content)).encode() if file.suffix in EXTENSION_SUFFIXES else content
-    # In a zip. Loaders need not have `get_source`.
+    # For a module in a zip archive, for instance; not every loader has `get_source`.
     find: Any = getattr(spec and spec.loader, "get_source", None)
     try:
         text = find(spec.name) if spec and find else None
@@ -281,15 +280,15 @@ def _top(module: str) -> str:
 
 
 def _tokens(tree: ast.Module) -> Iterator[str]:
-    """A module as text that is equal where its meaning is, on every Python: `ast.dump` is not."""
+    """Yield a module's syntax as text that is equal on every Python version; `ast.dump` is not."""
     stack: list[object] = [tree]
     while stack:
         part = stack.pop()
         if isinstance(part, ast.JoinedStr):
-            # Python 3.12 has empty pieces in f-strings.
+            # Python 3.12 adds empty pieces to f-strings.
             part.values = [value for value in part.values if getattr(value, "value", None) != ""]
         if isinstance(part, ast.AST):
-            # Empty fields are left out: a later Python has more of them.
+            # Omit empty fields: later Python versions add some.
             fields = {name: value for name, value in sorted(ast.iter_fields(part)) if value is not None and value != []}
             yield f"{type(part).__name__} {' '.join(fields)}"
             stack += fields.values()
@@ -297,5 +296,5 @@ def _tokens(tree: ast.Module) -> Iterator[str]:
             yield f"[{len(part)}]"
             stack += part
         else:
-            # Not repr: which characters it escapes depends on the Python.
+            # `repr` would escape other characters on another Python version.
             yield f"{type(part).__name__} {part!a}"

@@ -1,7 +1,7 @@
-"""The database sink, on DuckDB: one row a key, however often it is written.
+"""The database sink, DuckDB: idempotent upserts.
 
-An upsert may be repeated without harm, and a repeat changes nothing. That each is done at all, and exactly once, is for
-what surrounds it to promise. A DuckDB file is open in one process at a time.
+Repeating an upsert changes nothing. The upsert alone does not guarantee that it happens, or exactly once: its step and
+the checkpoint do. Only one process at a time can open a DuckDB file.
 """
 
 import re
@@ -59,18 +59,18 @@ class DatabaseSettings(ProjectSettings):
 
 database_settings = DatabaseSettings()
 LOCAL = "tables"
-"""What of this module is on this machine alone: workers elsewhere do not reach it."""
+"""The data of this module that exists on this machine only: workers elsewhere cannot reach it."""
 WRITES = True
-"""Whether rows are written to a database: without one, stored results are all that comes of a chunk."""
+"""Whether rows are written to a database: without one, stored results are the only output of chunks."""
 ROW_LOCKS = False
-"""Whether a transaction may lock rows, and stay open, while others read and write."""
+"""Whether transactions can lock rows, and stay open while others read and write."""
 CONTAINER_URL = ""
-"""The database of `compose.yaml`, as runs in containers reach it."""
+"""The URL of the database in `compose.yaml` for runs in containers: none."""
 ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError,)
-"""What fails where the database does."""
+"""The exceptions of a failing database."""
 
 BATCH = 50_000
-"""Rows in memory at a time, and in a statement: DuckDB writes many rows at the cost of few."""
+"""Rows in memory at a time, and per statement: for DuckDB, many rows cost hardly more than a few."""
 QUOTING = (
     duckdb.DataError,
     duckdb.FatalException,
@@ -79,22 +79,22 @@ QUOTING = (
     duckdb.InvalidInputException,
     duckdb.TransactionException,
 )
-"""Errors that quote a value."""
+"""Errors whose messages quote a value."""
 ARRIVING = "arriving rows"
-"""The name by which a statement reads the batch."""
+"""The name of the batch in a statement."""
 
 __all__ = ["Connection", "ExactNumeric", "UpsertReport", "database", "insert", "upsert"]
 
 
 @cache
 def database() -> Engine:
-    """The project's database, one engine a process. The file is made on first use, and open until the process ends."""
+    """Return the project's database: one engine per process. It creates the file on first use, and keeps it open."""
     url = tables.file_url(database_settings.database_url.get_secret_value(), "duckdb", "database.duckdb")
-    # Threads queue for this process's one connection: of two transactions that write one key, DuckDB fails the second.
+    # Threads queue for the process's one connection: if two transactions write one key, DuckDB fails the second.
     # Steps are short: after a minute, something hangs.
     engine = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60, hide_parameters=True)
     mask_errors(engine, _message)
-    # duckdb-engine quotes fewer words than DuckDB keeps for itself.
+    # duckdb-engine quotes fewer words than DuckDB reserves.
     words = "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'"
     engine.dialect.identifier_preparer.reserved_words |= {word for (word,) in duckdb.execute(words).fetchall()}
 
@@ -106,7 +106,7 @@ def database() -> Engine:
 
 
 def _message(error: BaseException) -> str:
-    # What follows quotes the statement, or rows.
+    # The rest quotes the statement, or rows.
     text = re.split("\n\nLINE |Chunk: ", str(error), maxsplit=1)[0]
     return masked(text) if isinstance(error, QUOTING) else text
 
@@ -115,10 +115,10 @@ def prepare(upgrade: bool = False) -> str:
     """Create the tables that the database lacks. Idempotent.
 
     Args:
-        upgrade: for databases with migrations: Alembic cannot read tables through duckdb-engine.
+        upgrade: not used: no migrations, as Alembic cannot read tables through duckdb-engine.
 
     Returns:
-        One line that says where the tables are.
+        A line that says where the tables are.
     """
     if tables.create(database()):
         tables.metadata.create_all(database())
@@ -126,32 +126,32 @@ def prepare(upgrade: bool = False) -> str:
 
 
 def pending() -> list[str]:
-    """Return the migrations that the database lacks: there are none."""
+    """Return no migrations."""
     return []
 
 
 def table_names() -> set[str]:
-    """Return the names that tables have, those of `durable` included."""
+    """Return the names of all tables, those of `durable` included."""
     return {*tables.metadata.tables, *tables.internal.tables}
 
 
 def add_tables(names: list[str]) -> list[str]:
-    """Write the migration that creates tables: there are none, for the next run creates what is missing."""
+    """Write no migration: the next run creates missing tables."""
     return []
 
 
 def transaction() -> AbstractContextManager[Connection]:
-    """Return a transaction: it commits when its context ends, and rolls back when that raises."""
+    """Return a transaction: it commits when its block ends, and rolls back if the block raises."""
     return database().begin()
 
 
 def epoch() -> str:
-    """Return the name of this filling of the tables; see `tables.epoch`."""
+    """Return the database id; see `tables.epoch`."""
     return tables.epoch(database())
 
 
 def endpoints() -> dict[str, str]:
-    """Return the settings with URLs that workers must reach, by the names of their variables: none."""
+    """Return no settings: a file has no URL that workers must reach."""
     return {}
 
 
@@ -163,30 +163,30 @@ def upsert(
     key: Iterable[str] | None = None,
     newer: str | None = None,
 ) -> UpsertReport:
-    """Insert rows, update those whose key exists and whose values differ, and leave the others untouched.
+    """Upsert rows: insert new keys, update rows whose values differ, and leave the others untouched. Idempotent.
 
-    Of rows with one key the last counts, or with `newer` the newest, and the last of these. Columns that the rows do
-    not have keep their value; in a new row they take the database's default. None is NULL, in a JSON column too.
+    Of duplicate keys the last row counts; with `newer` the newest, or the last of several newest. Columns that the rows
+    lack keep their value; in a new row they take the database's default. None is NULL, in a JSON column too.
 
     Args:
         connection: in a transaction, which the caller commits.
-        table: its columns tell what the rows may hold.
-        rows: of any number, all with the same columns; 50,000 are in memory at a time.
-        key: the columns that tell rows apart, with a unique constraint; the primary key unless given.
-        newer: a column, such as a version or a time of change; a row is updated only where this one's is greater.
+        table: the table; its columns determine what the rows may hold.
+        rows: any number of rows with the same columns; 50,000 are in memory at a time.
+        key: the columns that identify a row, with a unique constraint; default: the primary key.
+        newer: a column such as a version or a time of change; a row is updated only if its new value is greater.
 
     Returns:
-        The number of rows inserted, updated and left unchanged. A key that stands again so far down that it is not in
-        memory at the same time is counted again.
+        The number of rows inserted, updated and left unchanged. A duplicate key counts again if its rows are so far
+        apart that they are not in memory together.
 
     Raises:
         ValueError: the table has no such key; a row has other columns than the first one, or a column that the table
-            does not have; a value cannot be kept as it is, or is missing in the key. Nothing is written: DuckDB has
-            no savepoints, so where an earlier batch was written the whole transaction is rolled back.
+            lacks; a value cannot be stored unchanged, or is missing in the key. Nothing is written: DuckDB has no
+            savepoints, so if an earlier batch was written, the whole transaction is rolled back.
     """
     report = UpsertReport()
     if not connection.in_transaction():
-        # What is registered below is part of a transaction, and must not outlive one that is rolled back.
+        # The registration below is part of the transaction, and must not outlive a rollback.
         connection.begin()
     try:
         checked = batches(table, rows, key, newer, dialect=connection.dialect, check=_unfit, size=BATCH, ordered=False)
@@ -213,7 +213,7 @@ def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertRepo
 
 @lru_cache(maxsize=100)
 def _statements(shape: Shape, dialect: Dialect) -> tuple[str, str]:
-    """How many rows of a batch are known, and the batch written, as SQL."""
+    """Compile two statements: one counts the known rows of a batch, the other writes the batch."""
     table = shape.table
     arriving = table_named(ARRIVING, *map(column, shape.names))
     new = insert(table).from_select(
@@ -224,7 +224,7 @@ def _statements(shape: Shape, dialect: Dialect) -> tuple[str, str]:
     upserted = shape.on_conflict(new, shape.changed(new.excluded))
     same = [table.c[name] == cast(arriving.c[name], table.c[name].type) for name in shape.key]
     known = select(func.count()).select_from(arriving).where(select(1).where(*same).correlate(arriving).exists())
-    # The driver gets no parameters: an `onupdate` may have some.
+    # The driver gets no parameters, but an `onupdate` may have some.
     write = upserted.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
     return str(known.compile(dialect=dialect)), str(write)
 
@@ -268,11 +268,11 @@ def _unfit(_: Column[Any], kind: TypeEngine[Any], values: Sequence[Any]) -> str 
 
 
 class ExactNumeric(Numeric[Decimal]):
-    """A decimal number, given back as DuckDB keeps it.
+    """A decimal number, returned as DuckDB stores it.
 
     Args:
-        precision: digits in all, at most 38.
-        scale: digits after the point.
+        precision: the total number of digits, at most 38.
+        scale: the digits after the point.
     """
 
     def __init__(self, precision: int, scale: int) -> None:

@@ -1,7 +1,7 @@
-"""The database sink, on PostgreSQL: one row a key, however often it is written.
+"""The database sink, PostgreSQL: idempotent upserts.
 
-An upsert may be repeated without harm, and a repeat changes nothing. That each is done at all, and exactly once, is for
-what surrounds it to promise.
+Repeating an upsert changes nothing. The upsert alone does not guarantee that it happens, or exactly once: its step and
+the checkpoint do.
 """
 
 import json
@@ -62,23 +62,23 @@ class DatabaseSettings(ProjectSettings):
     """Where the tables are."""
 
     database_url: SecretStr = SecretStr("")
-    """`postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; `make run` without it starts a server of this machine."""
+    """`postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; `make run` without it starts a server on this machine."""
 
 
 database_settings = DatabaseSettings()
 LOCAL = ""
-"""What of this module is on this machine alone: workers elsewhere do not reach it."""
+"""The data of this module that exists on this machine only: none, as the database is a server."""
 WRITES = True
-"""Whether rows are written to a database: without one, stored results are all that comes of a chunk."""
+"""Whether rows are written to a database: without one, stored results are the only output of chunks."""
 ROW_LOCKS = True
-"""Whether a transaction may lock rows, and stay open, while others read and write."""
+"""Whether transactions can lock rows, and stay open while others read and write."""
 CONTAINER_URL = f"postgresql://{PACKAGE}:{PACKAGE}@database/{PACKAGE}"
-"""The database of `compose.yaml`, as runs in containers reach it."""
+"""The URL of the database in `compose.yaml` for runs in containers."""
 ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError,)
-"""What fails where the database does."""
+"""The exceptions of a failing database."""
 
 BATCH = 5000
-"""Rows in memory at a time, and in a statement."""
+"""Rows in memory at a time, and per statement."""
 PARTITIONED = "partitioned"
 
 __all__ = ["Connection", "ExactNumeric", "UpsertReport", "database", "insert", "upsert"]
@@ -86,7 +86,7 @@ __all__ = ["Connection", "ExactNumeric", "UpsertReport", "database", "insert", "
 
 @cache
 def database() -> Engine:
-    """The project's database, one engine a process. It is reached on first use."""
+    """Return the project's database: one engine per process, which connects on first use."""
     given = database_settings.database_url.get_secret_value()
     if not given:
         raise ArgumentError(f"no database: set {PREFIX}DATABASE_URL to postgresql://USER:PASSWORD@HOST/DATABASE")
@@ -97,27 +97,27 @@ def database() -> Engine:
     try:
         url = make_url(given)
     except (ArgumentError, ValueError):
-        # Not from the error, which could show the password.
+        # SQLAlchemy's error could show the password.
         raise ArgumentError(f"{PREFIX}DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE") from None
     if "@" in (url.host or ""):
-        # The driver would quote a part of the password.
+        # The driver's error would quote a part of the password.
         raise ArgumentError(f"{PREFIX}DATABASE_URL has an @ too many; write one of the password as %40")
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=settings.workers,
-        # A connection that the server or the network has dropped since is replaced before it is used.
+        # Replaces a connection that the server or the network has dropped.
         pool_pre_ping=True,
         pool_timeout=60,
         hide_parameters=True,
         connect_args={
             "connect_timeout": 10,
-            # A server that is gone without a word is noticed within minutes, not hours.
+            # Detects a dead server within minutes, not hours.
             "keepalives_idle": 60,
             "keepalives_interval": 10,
             "keepalives_count": 3,
-            # A pooler such as PgBouncer may give each transaction another session, so nothing is left in one.
+            # A pooler such as PgBouncer may use another session for each transaction: prepare no statements.
             "prepare_threshold": None,
-            # Whatever the database's encoding: with SQL_ASCII the driver would return bytes for text.
+            # With the encoding SQL_ASCII the driver would otherwise return bytes for text.
             "client_encoding": "utf8",
         },
     )
@@ -125,14 +125,14 @@ def database() -> Engine:
 
     @event.listens_for(engine, "handle_error")
     def leave_standby(context: ExceptionContext) -> None:
-        # After a failover the old primary answers on, and refuses to write: the next try is to connect anew.
+        # After a failover the old primary may still respond, but refuses writes: the next attempt must reconnect.
         if isinstance(context.original_exception, psycopg.errors.ReadOnlySqlTransaction):
             context.is_disconnect = True
 
     @event.listens_for(engine, "begin")
     def configure(connection: Connection) -> None:
-        # Timestamps come back in UTC; other styles the driver cannot read. A worker that hangs in a transaction, or
-        # whose machine is gone, does not keep its locks for hours.
+        # UTC for timestamps, and the one date style that the driver reads. The timeout frees the locks of a worker that
+        # hangs in a transaction, or whose machine is gone.
         connection.exec_driver_sql(
             "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO';"
             " SET LOCAL idle_in_transaction_session_timeout = '300s'"
@@ -142,52 +142,52 @@ def database() -> Engine:
 
 
 def _message(error: BaseException) -> str:
-    # Without DETAIL, CONTEXT and the like, which quote rows; errors of connections have but their text.
+    # DETAIL, CONTEXT and the like quote rows; connection errors have only their text.
     primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
     if primary is None:
         return str(error)
-    # Data exceptions quote the value.
+    # Data exceptions (class 22) quote the value.
     return masked(primary) if str(getattr(error, "sqlstate", "")).startswith("22") else primary
 
 
 def prepare(upgrade: bool = False) -> str:
-    """Create the tables in a new database; in another one, look that all are there. Idempotent.
+    """Create the tables in a new database; in an existing one, check that all tables are there. Idempotent.
 
     Args:
-        upgrade: whether to apply migrations that the database does not have.
+        upgrade: whether to apply pending migrations.
 
     Returns:
-        One line that says where the tables are.
+        A line that says where the tables are.
 
     Raises:
-        MissingTablesError: the database lacks a table, which a migration has to create.
+        MissingTablesError: the database lacks a table; a migration must create it.
     """
     migrations.prepare(database(), upgrade)
     return f"tables are ready in {database().url}"
 
 
 def pending() -> list[str]:
-    """Return the migrations that the database lacks, oldest first."""
+    """Return the pending migrations of the database, oldest first."""
     return migrations.pending(database())
 
 
 def table_names() -> set[str]:
-    """Return the names that tables have, those of `durable` included."""
+    """Return the names of all tables, those of `durable` included."""
     return {*tables.metadata.tables, *tables.internal.tables}
 
 
 def add_tables(names: list[str]) -> list[str]:
-    """Write the migration that creates tables, and apply it; return what was written, a line each."""
+    """Write and apply a migration that creates tables; return one line for each file written."""
     return [migrations.add_tables(database(), [tables.metadata.tables[name] for name in names])]
 
 
 def transaction() -> AbstractContextManager[Connection]:
-    """Return a transaction: it commits when its context ends, and rolls back when that raises."""
+    """Return a transaction: it commits when its block ends, and rolls back if the block raises."""
     return database().begin()
 
 
 def epoch() -> str:
-    """Return the name of this filling of the tables; see `tables.epoch`."""
+    """Return the database id; see `tables.epoch`."""
     return tables.epoch(database())
 
 
@@ -204,37 +204,37 @@ def upsert(
     key: Iterable[str] | None = None,
     newer: str | None = None,
 ) -> UpsertReport:
-    """Insert rows, update those whose key exists and whose values differ, and leave the others untouched.
+    """Upsert rows: insert new keys, update rows whose values differ, and leave the others untouched. Idempotent.
 
-    Of rows with one key the last counts, or with `newer` the newest, and the last of these. Columns that the rows do
-    not have keep their value; in a new row they take the database's default. None is NULL, in a JSON column too.
+    Of duplicate keys the last row counts; with `newer` the newest, or the last of several newest. Columns that the rows
+    lack keep their value; in a new row they take the database's default. None is NULL, in a JSON column too.
 
-    Writers of overlapping keys wait for each other and do not deadlock, if each writes a table once a transaction: each
-    statement locks its rows in the order of their keys, and more rows than one statement takes lock the table.
+    Writers of overlapping keys wait for each other. They do not deadlock if each writes a table once per transaction:
+    a statement locks its rows in the order of their keys, and rows for several statements lock the table.
 
     Args:
         connection: in a transaction, which the caller commits.
-        table: its columns tell what the rows may hold.
-        rows: of any number, all with the same columns; up to 10,000 are in memory at a time.
-        key: the columns that tell rows apart, with a unique constraint; the primary key unless given.
-        newer: a column, such as a version or a time of change; a row is updated only where this one's is greater.
+        table: the table; its columns determine what the rows may hold.
+        rows: any number of rows with the same columns; up to 10,000 are in memory at a time.
+        key: the columns that identify a row, with a unique constraint; default: the primary key.
+        newer: a column such as a version or a time of change; a row is updated only if its new value is greater.
 
     Returns:
-        The number of rows inserted, updated and left unchanged. A key that stands again so far down that it is not in
-        memory at the same time is counted again.
+        The number of rows inserted, updated and left unchanged. A duplicate key counts again if its rows are so far
+        apart that they are not in memory together.
 
     Raises:
         ValueError: the table has no such key; a row has other columns than the first one, or a column that the table
-            does not have; a value cannot be kept as it is, or is missing in the key. Nothing is written.
+            lacks; a value cannot be stored unchanged, or is missing in the key. Nothing is written.
     """
     report = UpsertReport()
     checked = batches(table, rows, key, newer, dialect=connection.dialect, check=_unfit, size=BATCH)
     first = list(islice(checked, 2))
     several = len(first) > 1
-    # So that nothing is written where a later batch is refused.
+    # The savepoint undoes earlier batches if a later one is invalid.
     with connection.begin_nested() if several else nullcontext():
         if several:
-            # `text` doubles each %, and takes a colon for a parameter's.
+            # `text` takes a colon for a parameter.
             name = _name(connection, table).replace(":", r"\:")
             connection.execute(text(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE"))
         for shape, columns in chain(first, checked):
@@ -243,7 +243,7 @@ def upsert(
 
 
 def _name(connection: Connection, table: Table) -> str:
-    # The dialect doubles each %, for statements with parameters.
+    # The dialect doubles each % for statements with parameters; `text` does that itself.
     return connection.dialect.identifier_preparer.format_table(table).replace("%%", "%")
 
 
@@ -254,7 +254,7 @@ def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertRepo
 
 
 def _is_partitioned(connection: Connection, table: Table) -> bool:
-    # Kept with the connection: asking costs as much as writing a row.
+    # Cached with the connection: asking costs as much as writing a row.
     known: dict[Table, bool] = connection.info.setdefault(PARTITIONED, {})
     if table not in known:
         kind = text("SELECT relkind = 'p' FROM pg_class WHERE oid = CAST(:name AS regclass)")
@@ -264,7 +264,7 @@ def _is_partitioned(connection: Connection, table: Table) -> bool:
 
 @lru_cache(maxsize=100)
 def _statement(shape: Shape, partitioned: bool) -> Executable:
-    """One statement for a batch: its rows come as one array a column, whatever their number."""
+    """Build the statement for a batch of any size: it takes one array per column."""
     arrays = [
         cast(bindparam(str(place), type_=Text), ARRAY(kind, dimensions=1)) for place, kind in enumerate(shape.kinds)
     ]
@@ -274,13 +274,13 @@ def _statement(shape: Shape, partitioned: bool) -> Executable:
 
 
 def _in_one(shape: Shape, rows: Select[Any]) -> Executable:
-    # A row that was there has the id of this transaction as its xmax, for ON CONFLICT locks it; a new one has 0.
+    # ON CONFLICT locks an existing row, which sets its xmax to this transaction's id; a new row has xmax 0.
     written = _upserted(shape, rows).returning((literal_column("xmax", Integer) == 0).label("inserted")).cte()
     return select(func.count().filter(written.c.inserted), func.count()).select_from(written)
 
 
 def _in_two(shape: Shape, rows: CTE) -> Executable:
-    """Insert the new rows, then upsert the others: a partitioned table has no xmax to tell them apart afterwards."""
+    """Insert the new rows, then upsert the others: on a partitioned table, xmax does not tell them apart afterwards."""
     new = insert(shape.table).from_select(shape.names, select(rows), include_defaults=False)
     key = [shape.table.c[name] for name in shape.key]
     inserted = new.on_conflict_do_nothing(index_elements=shape.key).returning(*key).cte()
@@ -297,35 +297,35 @@ def _upserted(shape: Shape, rows: Select[Any]) -> Insert:
 
 
 def _comparable(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    # PostgreSQL has no equality for json.
+    # PostgreSQL has no equality operator for json.
     return cast(column, JSONB) if type(column.type) is JSON else column
 
 
 def _encoded(kind: TypeEngine[Any], values: Sequence[Any]) -> Sequence[Any]:
-    """Values as JSON has them, or else as text that PostgreSQL reads as the type."""
+    """Encode values for JSON, or as text that PostgreSQL reads as the type."""
     match kind:
         case JSON():
             return [None if value is None else json_text(value) for value in values]
         case LargeBinary():
             return [None if value is None else f"\\x{value.hex()}" for value in values]
         case Float() if not all(map(isfinite, filter(None, values))):
-            # JSON has no word for NaN and infinity.
+            # JSON has no NaN and no infinity.
             return [None if value is None else str(value) for value in values]
         case Numeric() if int in {*map(type, values)}:
-            # orjson takes integers of 64 bits.
+            # orjson supports integers of 64 bits only.
             return [str(value) if isinstance(value, int) else value for value in values]
     return values
 
 
 def _array(values: Sequence[Any]) -> str:
-    """The text of an array (PostgreSQL manual, 8.15.6), which but for the escapes of control characters is JSON."""
+    """Write a PostgreSQL array literal (manual, 8.15.6): JSON, apart from the escapes of control characters."""
     text = orjson.dumps(values, str).decode()
     if "\\" in text:
         text = _CONTROL.sub(lambda escape: escape[1] + str(orjson.loads(f'"{escape[2]}"')), text)
     return "{" + text[1:-1] + "}"
 
 
-# A backslash and what it stands before, after whole pairs of them.
+# An escape sequence after an even number of backslashes.
 _CONTROL = re.compile(r"(?<!\\)((?:\\\\)*)(\\(?:u[0-9a-f]{4}|[bfnrt]))")
 _NUL = re.compile(r"(?<!\\)(\\\\)*\\u0000")
 
@@ -346,16 +346,16 @@ def _unfit(_: Column[Any], kind: TypeEngine[Any], values: Sequence[Any]) -> str 
 
 
 def _renumbered(value: Any) -> bool:
-    # jsonb keeps decimal numbers, and writes them without an exponent: 1e23 comes back as an integer.
+    # jsonb stores decimal numbers and returns them without an exponent: 1e23 comes back as an integer.
     return bool(json.loads(json_text(value), parse_float=lambda text: json.loads(f"{Decimal(text):f}")) != value)
 
 
 class ExactNumeric(Numeric[Decimal]):
-    """A decimal number, kept exactly.
+    """A decimal number, stored exactly.
 
     Args:
-        precision: digits in all.
-        scale: digits after the point.
+        precision: the total number of digits.
+        scale: the digits after the point.
     """
 
     def __init__(self, precision: int, scale: int) -> None:

@@ -1,7 +1,7 @@
-"""The database sink, on SQLite: one row a key, however often it is written.
+"""The database sink, SQLite: idempotent upserts.
 
-An upsert may be repeated without harm, and a repeat changes nothing. That each is done at all, and exactly once, is for
-what surrounds it to promise.
+Repeating an upsert changes nothing. The upsert alone does not guarantee that it happens, or exactly once: its step and
+the checkpoint do.
 """
 
 import os
@@ -54,15 +54,15 @@ class DatabaseSettings(ProjectSettings):
 
 database_settings = DatabaseSettings()
 LOCAL = "tables"
-"""What of this module is on this machine alone: workers elsewhere do not reach it."""
+"""The data of this module that exists on this machine only: workers elsewhere cannot reach it."""
 WRITES = True
-"""Whether rows are written to a database: without one, stored results are all that comes of a chunk."""
+"""Whether rows are written to a database: without one, stored results are the only output of chunks."""
 ROW_LOCKS = False
-"""Whether a transaction may lock rows, and stay open, while others read and write."""
+"""Whether transactions can lock rows, and stay open while others read and write."""
 CONTAINER_URL = ""
-"""The database of `compose.yaml`, as runs in containers reach it."""
+"""The URL of the database in `compose.yaml` for runs in containers: none."""
 ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError,)
-"""What fails where the database does."""
+"""The exceptions of a failing database."""
 
 BATCH = 5000
 """Rows in memory at a time."""
@@ -75,10 +75,10 @@ __all__ = ["Connection", "ExactNumeric", "UpsertReport", "database", "insert", "
 
 @cache
 def database() -> Engine:
-    """The project's database, one engine a process. The file is made on first use."""
+    """Return the project's database: one engine per process, which creates the file on first use."""
     url = tables.file_url(database_settings.database_url.get_secret_value(), "sqlite", "database.db")
-    # SQLite has one writer at a time. Threads queue for this process's one connection, which wastes less time than
-    # SQLite's own waiting, by which processes wait for each other. Steps are short: after a minute, something hangs.
+    # SQLite allows one writer at a time. Threads queue for the process's one connection, which wastes less time than
+    # the waiting of SQLite between processes. Steps are short: after a minute, something hangs.
     engine = create_engine(
         url,
         pool_size=1,
@@ -88,14 +88,14 @@ def database() -> Engine:
         json_serializer=json_text,
         hide_parameters=True,
     )
-    # SQLite names columns, and quotes no values.
+    # SQLite's messages name columns, and quote no values.
     mask_errors(engine, str)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, record: Any) -> None:
-        # The driver's own transactions begin as readers, who cannot always become writers; ours begin below.
+        # The driver would begin transactions as readers, which cannot always become writers; `begin` below does it.
         connection.isolation_level = None
-        # Others can read the file meanwhile. FULL: what is committed survives a loss of power, not only of the process.
+        # WAL lets others read meanwhile. FULL: commits survive a power failure, not only the death of the process.
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         record.info[FILE] = _file(engine)
@@ -105,19 +105,19 @@ def database() -> Engine:
             met[0] += 1
             return 1
 
-        # How many rows an upsert has met: SQLite tells only how many it has written.
+        # Counts the existing rows in an upsert: SQLite only returns how many rows it has written.
         connection.create_function("met", 0, meet)
 
     @event.listens_for(engine, "checkout")
     def look(connection: Any, record: Any, proxy: Any) -> None:
-        # A process that lives long, such as a cluster's worker, would go on writing to a file that was deleted.
+        # Otherwise a long-lived process, such as a cluster's worker, would still write to a deleted file.
         if record.info[FILE] != _file(engine):
             raise DisconnectionError
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         try:
-            # On the driver: this is a good part of the cost of a short transaction.
+            # Run by the driver: this is a good part of the cost of a short transaction.
             connection.connection.dbapi_connection.execute("BEGIN IMMEDIATE")  # type: ignore[union-attr]
         except sqlite3.OperationalError as error:
             raise OperationalError("BEGIN IMMEDIATE", None, error) from error
@@ -134,48 +134,48 @@ def _file(engine: Engine) -> tuple[int, int] | None:
 
 
 def prepare(upgrade: bool = False) -> str:
-    """Create the tables in a new database; in another one, look that all are there. Idempotent.
+    """Create the tables in a new database; in an existing one, check that all tables are there. Idempotent.
 
     Args:
-        upgrade: whether to apply migrations that the database does not have.
+        upgrade: whether to apply pending migrations.
 
     Returns:
-        One line that says where the tables are.
+        A line that says where the tables are.
 
     Raises:
-        MissingTablesError: the database lacks a table, which a migration has to create.
+        MissingTablesError: the database lacks a table; a migration must create it.
     """
     migrations.prepare(database(), upgrade)
     return f"tables are ready in {database().url}"
 
 
 def pending() -> list[str]:
-    """Return the migrations that the database lacks, oldest first."""
+    """Return the pending migrations of the database, oldest first."""
     return migrations.pending(database())
 
 
 def table_names() -> set[str]:
-    """Return the names that tables have, those of `durable` included."""
+    """Return the names of all tables, those of `durable` included."""
     return {*tables.metadata.tables, *tables.internal.tables}
 
 
 def add_tables(names: list[str]) -> list[str]:
-    """Write the migration that creates tables, and apply it; return what was written, a line each."""
+    """Write and apply a migration that creates tables; return one line for each file written."""
     return [migrations.add_tables(database(), [tables.metadata.tables[name] for name in names])]
 
 
 def transaction() -> AbstractContextManager[Connection]:
-    """Return a transaction: it commits when its context ends, and rolls back when that raises."""
+    """Return a transaction: it commits when its block ends, and rolls back if the block raises."""
     return database().begin()
 
 
 def epoch() -> str:
-    """Return the name of this filling of the tables; see `tables.epoch`."""
+    """Return the database id; see `tables.epoch`."""
     return tables.epoch(database())
 
 
 def endpoints() -> dict[str, str]:
-    """Return the settings with URLs that workers must reach, by the names of their variables: none."""
+    """Return no settings: a file has no URL that workers must reach."""
     return {}
 
 
@@ -187,28 +187,28 @@ def upsert(
     key: Iterable[str] | None = None,
     newer: str | None = None,
 ) -> UpsertReport:
-    """Insert rows, update those whose key exists and whose values differ, and leave the others untouched.
+    """Upsert rows: insert new keys, update rows whose values differ, and leave the others untouched. Idempotent.
 
-    Of rows with one key the last counts, or with `newer` the newest, and the last of these. Columns that the rows do
-    not have keep their value; in a new row they take the database's default. None is NULL, in a JSON column too.
+    Of duplicate keys the last row counts; with `newer` the newest, or the last of several newest. Columns that the rows
+    lack keep their value; in a new row they take the database's default. None is NULL, in a JSON column too.
 
     Args:
         connection: of `database()`, in a transaction, which the caller commits.
-        table: its columns tell what the rows may hold.
-        rows: of any number, all with the same columns; 5000 are in memory at a time.
-        key: the columns that tell rows apart, with a unique constraint; the primary key unless given.
-        newer: a column, such as a version or a time of change; a row is updated only where this one's is greater.
+        table: the table; its columns determine what the rows may hold.
+        rows: any number of rows with the same columns; 5000 are in memory at a time.
+        key: the columns that identify a row, with a unique constraint; default: the primary key.
+        newer: a column such as a version or a time of change; a row is updated only if its new value is greater.
 
     Returns:
-        The number of rows inserted, updated and left unchanged. A key that stands again so far down that it is not in
-        memory at the same time is counted again.
+        The number of rows inserted, updated and left unchanged. A duplicate key counts again if its rows are so far
+        apart that they are not in memory together.
 
     Raises:
         ValueError: the table has no such key; a row has other columns than the first one, or a column that the table
-            does not have; a value cannot be kept as it is, or is missing in the key. Nothing is written.
+            lacks; a value cannot be stored unchanged, or is missing in the key. Nothing is written.
     """
     report = UpsertReport()
-    # So that nothing is written where a later batch is refused.
+    # The savepoint undoes earlier batches if a later one is invalid.
     with connection.begin_nested():
         for shape, columns in batches(table, rows, key, newer, dialect=connection.dialect, check=_unfit, size=BATCH):
             report += _write(connection, shape, columns)
@@ -216,7 +216,7 @@ def upsert(
 
 
 def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertReport:
-    # Run on the driver: SQLAlchemy has written the SQL and quoted the names, but its `execute` costs twice the insert.
+    # Run by the driver: SQLAlchemy's `execute` costs twice the insert.
     statement = _statement(shape, connection.dialect)
     for place, encode in statement.encoders:
         columns[place] = encode(columns[place])
@@ -230,18 +230,18 @@ def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertRepo
 
 
 class _Statement:
-    """The statement for rows of one shape, and what makes of its columns what the driver takes."""
+    """The compiled statement for rows of one shape, with the encoders for its columns."""
 
     def __init__(self, shape: Shape, dialect: Dialect) -> None:
         new = insert(shape.table).values({name: bindparam(name, required=False) for name in shape.names})
-        # CASE, for it is sure to count before it compares.
+        # CASE is sure to count the row before it compares the values.
         where = case((func.met() == literal_column("1"), shape.changed(new.excluded)), else_=literal_column("0"))
         compiled = shape.on_conflict(new, where).compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         self.sql = str(compiled)
-        # An `onupdate` may have parameters of its own, of the same value for all rows.
+        # An `onupdate` may add parameters, with the same value for all rows.
         own = [name for name in compiled.positiontup if name not in shape.names]
         self.fixed = [compiled.params[name] for name in own]
-        # The parameters stand in the order of the table's columns, whatever that of the rows' is.
+        # Parameters follow the order of the table's columns, not of the rows'.
         self.order = [(*shape.names, *own).index(name) for name in compiled.positiontup]
         encoders = (_encoder(kind, dialect) for kind in shape.kinds)
         self.encoders = [(place, encode) for place, encode in enumerate(encoders) if encode]
@@ -263,10 +263,10 @@ def _encoder(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Sequence[Any]
 
 
 def _moments(values: Sequence[datetime | None]) -> Sequence[str | None]:
-    # As SQLAlchemy writes them, which takes longer; a zone would stand behind the 26 characters.
+    # SQLAlchemy writes the same text, but more slowly; [:26] cuts off the time zone.
     if len({*values[:100]}) > 50:
         return [None if value is None else value.isoformat(" ", "microseconds")[:26] for value in values]
-    # Rows of a chunk often share few moments.
+    # The rows of a chunk often share a few timestamps.
     texts = {value: value.isoformat(" ", "microseconds")[:26] for value in {*values} if value is not None}
     return [None if value is None else texts[value] for value in values]
 
@@ -288,11 +288,11 @@ def _unfit(column: Column[Any], kind: TypeEngine[Any], values: Sequence[Any]) ->
 
 
 class ExactNumeric(TypeDecorator[Decimal]):
-    """A decimal number, kept exactly: as an integer of its smallest unit, which SQLite compares and sums rightly.
+    """A decimal number, stored exactly: as an integer in its smallest unit, which SQLite compares and sums exactly.
 
     Args:
-        precision: digits in all, at most 18.
-        scale: digits after the point.
+        precision: the total number of digits, at most 18.
+        scale: the digits after the point.
     """
 
     impl = Numeric

@@ -1,8 +1,8 @@
-"""One text for one value: equal in every process and on every Python, whatever the order of a dict or a set.
+"""Canonical text of values: equal in every process and Python version, whatever the order of a dict or a set.
 
-Values that differ have texts that differ, even where they look alike: 1, 1.0, True, "1" and Decimal(1). A list and a
-tuple are the same, as they are in JSON. What plain JSON holds is written as it is, at the speed of C; all else as a
-dict of one entry, whose key says what its value stands for.
+Different values have different texts, even if they look alike: 1, 1.0, True, "1" and Decimal(1). Lists and tuples are
+equal, as in JSON. Plain JSON is written as it is, by fast C code; any other value as a dict with one entry, whose key
+is its kind.
 """
 
 import dataclasses
@@ -23,16 +23,16 @@ from uuid import UUID
 from pydantic import BaseModel
 
 DEPTH = 100
-"""How deep values may be nested: json itself fails at a depth that depends on the Python and on who calls it."""
+"""The maximum nesting depth: the limit of json depends on the Python version and on the caller."""
 INT64 = 2**63 - 1
-"""Larger integers are written in hexadecimal: Python limits how many decimal digits it writes."""
+"""Larger integers are written in hexadecimal: Python limits the number of decimal digits."""
 
 _ALWAYS_PLAIN = {NoneType, bool, str}
 _SCALARS = _ALWAYS_PLAIN | {int, float}
 _CONTAINERS = (dict, list, tuple)
 _PLAIN = _SCALARS.union(_CONTAINERS)
 _BASES: dict[type, Callable[[Any], Any]] = {
-    # Not int(value) and so on, which the value's class may have changed.
+    # int(value) and so on would call methods that the value's class may override.
     int: int.__int__,
     float: float.__float__,
     str: str.__str__,
@@ -45,7 +45,7 @@ _BASES: dict[type, Callable[[Any], Any]] = {
     frozenset: frozenset,
 }
 _ATOMS = (date, time, timedelta, Decimal, UUID)
-# Not ASCII only: "\U0001f600" and its two surrogates would be one text.
+# With ASCII only, "\U0001f600" and its two surrogates would have the same text.
 _text = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
 ).encode
@@ -58,20 +58,20 @@ def canonical(value: Any, name: str = "value", read: Read | None = None) -> byte
 
     Args:
         value: plain data, dates, paths, enums, dataclasses, pydantic models, arrays of NumPy, tables of pandas, and
-            containers of them. Of a dataclass, fields that do not compare are left out: they are not part of what the
-            object is. An enum's member stands for its name.
-        name: what the value is called in an error.
-        read: what a path stands for, as plain data; given the path and what it is called. Without it, its own text.
+            containers of them. Fields of a dataclass that do not compare are omitted, as they are not part of its
+            identity. An enum's member is written as its name.
+        name: the value's name in errors.
+        read: returns plain data for a path, given the path and its name for errors. Default: the path's text.
 
     Raises:
-        TypeError: some part of the value has no stable form; the message names the path to it.
+        TypeError: a part of the value has no stable form; the message names the path to it.
     """
-    # Text can hold halves of characters, which file names have where they are not UTF-8.
+    # Text may contain lone surrogates, as file names do that are not UTF-8.
     return _text(_Writer(read).node(value, (name,))).encode("utf-8", "surrogatepass")
 
 
 def _is_plain(value: Any, depth: int) -> bool:
-    """Whether JSON alone tells this value from any other. Level by level, so that C does what is done for each part."""
+    """Tell whether plain JSON identifies the value. Works level by level, so that C code visits the parts."""
     level: list[Any] = [value]
     for _ in range(depth):
         kinds = set(map(type, level))
@@ -86,7 +86,7 @@ def _is_plain(value: Any, depth: int) -> bool:
             return False
         if kinds <= _SCALARS:
             return True
-        # Each object once, however often it is there: one that contains itself would fill the memory.
+        # Each object once, however often it appears: one that contains itself would fill the memory.
         dicts, lists, tuples = ({id(part): part for part in parts.get(kind, ())}.values() for kind in _CONTAINERS)
         if not set(map(type, chain.from_iterable(dicts))) <= {str}:
             return False
@@ -99,7 +99,7 @@ class _Writer:
         self.read = read
 
     def node(self, value: Any, path: tuple[str, ...]) -> Any:
-        """A scalar, a list of nodes, or a dict of one entry: `{"json": value}`, `{kind: what stands for the value}`."""
+        """Return a scalar, a list of nodes, or a dict with one entry: `{"json": value}` or `{kind: content}`."""
         kind = type(value)
         if _is_plain(value, DEPTH + 1 - len(path)):
             return value if kind in _SCALARS else {"json": value}
@@ -137,12 +137,12 @@ class _Writer:
         return {name: self.node(getattr(value, name), (*path, f".{name}")) for name in names}
 
     def content(self, value: Any, path: tuple[str, ...]) -> Any:
-        """What tells a value from others of its class."""
+        """Return what distinguishes a value from others of its class."""
         kind = type(value)
         if isinstance(value, Enum):
-            # A combination of flags that nobody has named is known by its number.
+            # An unnamed combination of flags is identified by its number.
             return value.name if value.name is not None else [str(value.value)]
-        # Those of pandas have attributes, and no more in them than their text.
+        # Values of pandas have attributes, but no more content than their text.
         if isinstance(value, _ATOMS) and getattr(value, "__dict__", None) and not kind.__module__.startswith("pandas"):
             raise _error(path, f"{_kind(value)} has attributes of its own, and no stable form with them")
         if isinstance(value, date | time):
@@ -151,17 +151,17 @@ class _Writer:
         if isinstance(value, timedelta | Decimal | UUID):
             return str(value)
         if isinstance(value, BaseModel):
-            # Not by iteration, which a model may have made its own.
+            # A model may override its iteration.
             fields = self.fields(value, [*kind.model_fields, *(value.model_extra or ())], path)
             private = value.__pydantic_private__
             return [fields, self.node(private, (*path, ".private"))] if private else fields
-        # A subclass that is not a dataclass itself may have attributes that the fields do not tell of.
+        # A subclass that is not a dataclass itself may have attributes besides its fields.
         if "__dataclass_fields__" in vars(kind):
             names = {field.name for field in dataclasses.fields(value)}
             if more := getattr(value, "__dict__", {}).keys() - names:
                 raise _error(path, f"{min(more)} is no field of {_kind(value)}, and has no stable form")
             return self.fields(value, [field.name for field in dataclasses.fields(value) if field.compare], path)
-        # Not imported here: a value of theirs cannot be there before they are.
+        # Not imported here: if such a value exists, so does its module.
         numpy, pandas = map(sys.modules.get, ("numpy", "pandas"))
         if numpy and (kind is numpy.ndarray or isinstance(value, numpy.generic)):
             return self.array(numpy.asarray(value), path)
@@ -181,7 +181,7 @@ class _Writer:
         return [array.dtype.str, list(array.shape), values]
 
     def table(self, pandas: Any, value: Any, path: tuple[str, ...]) -> list[Any]:
-        """The names, the index and the columns; of an index, its names and its values."""
+        """Return the names, the index and the columns; for an index, its names and its values."""
         if isinstance(value, pandas.DataFrame):
             columns = [self.column(pandas, value.iloc[:, place], path) for place in range(value.shape[1])]
             return [self.node(value.columns, path), self.node(value.index, path), columns]

@@ -18,10 +18,10 @@ from .settings import ProjectSettings
 
 
 class CacheSettings(ProjectSettings):
-    """How long stored results count."""
+    """How long stored results are valid."""
 
     cache_expiration: timedelta = Field(default=timedelta(days=30), gt=timedelta(0), le=timedelta(days=36500))
-    """How long a finished task is not run again for the same inputs."""
+    """How long the stored result of a finished task is used for the same inputs."""
 
 
 cache_settings = CacheSettings()
@@ -34,16 +34,16 @@ ORIGIN = "__durable_origin__"
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a task comes from."""
+    """The origin of a task: where its definition is, and the fingerprint of its code."""
 
     places: Mapping[str, str]
     """The file of each module whose name does not identify it, such as `__main__`."""
     source: str
-    """The fingerprint of the task's code, empty where keys have none."""
+    """The fingerprint of the task's code; empty if keys do not use it."""
 
 
 class LocalOrigin:
-    """Stands for the origin of a task in the process that defines it.
+    """A placeholder for the origin of a task in the process that defines it.
 
     Dask and Ray send a task with cloudpickle, which keeps the code of its function but not the name of the file. So
     pickling computes the origin and sends it along.
@@ -58,10 +58,10 @@ class LocalOrigin:
 
 
 def carry_origin(task: Task[Any, Any], cache_key: Callable[..., str], source: Source | None = None) -> None:
-    """Have a task carry its origin, so that every process computes the same key for it.
+    """Attach its origin to a task, so that every process computes the same key for it.
 
     Args:
-        task: as `prefect.task` made it.
+        task: a task from `prefect.task`.
         cache_key: the key function that needs the origin. Tasks with another cache policy are not checked.
         source: computes the fingerprint of the task's code.
 
@@ -75,10 +75,10 @@ def carry_origin(task: Task[Any, Any], cache_key: Callable[..., str], source: So
 
 
 def find_origin(task: Task[Any, Any], source: Source | None) -> Origin:
-    """Return the origin of a task: the one that it was sent with, or else what is found in this process.
+    """Return the origin of a task: the one that was sent with it, or else the one found in this process.
 
     Args:
-        task: as it is decorated.
+        task: the decorated task.
         source: computes the fingerprint of the task's code.
 
     Raises:
@@ -100,20 +100,19 @@ def find_origin(task: Task[Any, Any], source: Source | None) -> Origin:
 def digest(
     task: Task[Any, Any], parameters: dict[str, Any], source: Source | None = None, read: Read | None = None
 ) -> str:
-    """Return the key of a call, of 64 hex digits.
+    """Compute the key of a task call: 64 hex digits.
 
-    The key identifies the task by the place of its definition, and by the variables that it takes from a function
-    around it: tasks of one factory do not share results. If such a variable changes, as a list does that the task
-    appends to, so does the key.
+    The key identifies the task by the place of its definition and by its closure variables: tasks of one factory do not
+    share results. If a closure variable changes, such as a list that the task appends to, the key changes too.
 
     Args:
-        task: as it is decorated.
-        parameters: its inputs, by name.
+        task: the decorated task.
+        parameters: the task's inputs, by name.
         source: computes the fingerprint of the task's code.
-        read: what a path among the inputs stands for; see `canonical`.
+        read: returns plain data for a path among the inputs; see `canonical`.
 
     Raises:
-        TypeError: an input, or such a variable, has no stable form; or the task cannot be identified.
+        TypeError: an input or a closure variable has no stable form; or the task cannot be identified.
     """
     origin = find_origin(task, source)
     fn = task_function(task)
@@ -138,13 +137,13 @@ def task_function(task: Task[Any, Any]) -> FunctionType:
 def _place(item: FunctionType | type, places: Mapping[str, str]) -> tuple[str, str]:
     module = item.__module__
     if module.startswith("__") and isinstance(item, FunctionType):
-        # A script, or one that Prefect loads by its path: whichever is run is called `__main__`.
+        # A script that is run or loaded by its path has the module name `__main__`, or another one of this form.
         module = places.get(module) or _file(item)
     return module, item.__qualname__
 
 
 def _file(fn: FunctionType) -> str:
-    """The script or notebook that defines a function. Scripts set `__file__`, VS Code and Jupyter the other two."""
+    """Return the script or notebook that defines a function. VS Code and Jupyter do not set `__file__`."""
     variables = fn.__globals__
     file = variables.get("__file__") or variables.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
     if not file:
@@ -156,7 +155,7 @@ def _file(fn: FunctionType) -> str:
 
 
 def functions(fn: FunctionType) -> Iterator[FunctionType]:
-    """Yield a function and those that it takes from functions around it, and they from theirs."""
+    """Yield a function and the functions in its closure, recursively."""
     found = [fn]
     for each in found:
         yield each
@@ -171,7 +170,7 @@ def functions(fn: FunctionType) -> Iterator[FunctionType]:
 
 
 def _around(fn: FunctionType, places: Mapping[str, str], within: tuple[FunctionType, ...] = ()) -> dict[str, Any]:
-    """The variables that a function takes from those around it; of a function among them, its place and its own."""
+    """Return the closure variables of a function; for a function among them, its place and its own variables."""
     found: dict[str, Any] = {}
     for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
         try:

@@ -1,8 +1,8 @@
-"""How a task runs once that is called twice at a time with one key: the second call waits for the first one's result.
+"""Locks on cache keys: of two simultaneous calls of a task with one key, the second waits for the first one's result.
 
-The locks are those of the system on files in `<home>/locks`, so one that is killed, by SIGKILL too, frees its own.
-They hold between threads and between processes that share that folder. That is one machine: for several, let a
-database decide, or have the task repeat without harm.
+The locks are file locks of the operating system in `<home>/locks`: a killed process, by SIGKILL too, frees its own.
+They work between threads and processes that share that folder, on one machine. For several machines, let a database
+decide, or make the task idempotent.
 """
 
 import asyncio
@@ -18,27 +18,27 @@ from .cache_keys import CACHING
 from .settings import settings
 
 POLL = 0.05
-"""Seconds between two looks at a lock that is held."""
+"""Seconds between attempts to take a lock."""
 
 
 class FileLocks(LockManager):
-    """Prefect's lock manager over file locks: `prefect.locking.protocol` says what each method is to do.
+    """Prefect's lock manager with file locks; `prefect.locking.protocol` documents its methods.
 
-    A lock belongs to a thread, or to a task of asyncio, as much as to the holder that Prefect 3.9 names: it drops that
-    name when it finds a stored result and then fails to read it, and the retry would wait for itself.
+    A lock belongs to Prefect's holder, and also to the thread or asyncio task that took it. Prefect 3.9 drops the
+    holder's name when it finds a stored result and then fails to read it: the retry would wait for itself.
     """
 
     def __init__(self) -> None:
         self._held: dict[str, tuple[str, object, FileLock]] = {}
 
     def __reduce__(self) -> str:
-        # A task that is sent to another process uses the locks of that one.
+        # A task that is sent to another process uses that process's locks.
         return "LOCKS"
 
     def acquire_lock(
         self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None
     ) -> bool:
-        """Wait for the lock. There is no `hold_timeout`: a lock is held until it is released or its process ends."""
+        """Wait for the lock. `hold_timeout` is ignored: a lock is held until it is released or its process ends."""
         deadline = _deadline(acquire_timeout)
         while not self._acquire(key, holder):
             if time.monotonic() > deadline:
@@ -57,7 +57,7 @@ class FileLocks(LockManager):
         return True
 
     def release_lock(self, key: str, holder: str) -> None:
-        """Free the lock, if it is this holder's: Prefect may release twice."""
+        """Release the lock, if this holder has it: Prefect may release twice."""
         if self.is_lock_holder(key, holder):
             *_, lock = self._held.pop(key)
             lock.release()
@@ -105,7 +105,7 @@ class FileLocks(LockManager):
 def _lock(key: str) -> FileLock:
     folder = settings.home / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    # A key can be any text. Prefect may release a lock in another thread.
+    # A key can be any text, so the file is named by its digest. Prefect may release a lock in another thread.
     return FileLock(folder / f"{hashlib.sha256(key.encode()).hexdigest()}.lock", thread_local=False)
 
 
@@ -121,13 +121,13 @@ def _actor() -> object:
 
 
 LOCKS = FileLocks()
-"""Those of this process."""
+"""The locks of this process."""
 
 ONCE: dict[str, Any] = {
     "cache_policy": CACHING["cache_policy"].configure(isolation_level="SERIALIZABLE", lock_manager=LOCKS),
 }
-"""For a task that must not run twice at a time with the same key: `@durable_task(version="1", **ONCE)`.
+"""Options for a task that must not run twice at a time with the same key: `@durable_task(version="1", **ONCE)`.
 
-Without it, two calls before the first result is stored both run. With it, the second one waits and gets that result; if
-the first one fails or its process is killed, the second one runs.
+Without them, two calls before the first result is stored both run. With them, the second call waits and gets that
+result. If the first call fails or its process is killed, the second one runs.
 """

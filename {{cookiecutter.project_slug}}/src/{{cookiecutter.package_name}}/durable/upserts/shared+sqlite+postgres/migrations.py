@@ -1,7 +1,7 @@
-"""Changes of the tables of a database that has rows already: Alembic's, one file each in `migrations/versions`.
+"""Migrations of existing databases with Alembic: one file each in `migrations/versions`.
 
-A new database is created as the code has the tables, and marked as one that has all migrations. Alembic is imported
-where it is used: a run needs it only for a new database.
+A new database is created from the tables in the code, and stamped with all migrations. Alembic is imported late, as
+a run needs it only for a new database.
 """
 
 from argparse import Namespace
@@ -30,15 +30,15 @@ class MissingMigrationError(ArgumentError):
 
 
 def prepare(engine: Engine, upgrade: bool) -> None:
-    """Create the tables in a new database; in another one, look that all are there. Idempotent.
+    """Create the tables in a new database; in an existing one, check that all tables are there. Idempotent.
 
     Args:
-        engine: of the database.
-        upgrade: whether to apply the migrations that it does not have.
+        engine: the engine of the database.
+        upgrade: whether to apply pending migrations.
 
     Raises:
         MissingMigrationError: the database has a migration that the project lacks.
-        MissingTablesError: a table is missing, and no migration creates it, or it is not applied.
+        MissingTablesError: a table is missing: its migration does not exist, or is not applied.
     """
     missing = create(engine)
     if upgrade:
@@ -65,10 +65,10 @@ def prepare(engine: Engine, upgrade: bool) -> None:
 
 
 def add_tables(engine: Engine, tables: Sequence[Table]) -> str:
-    """Write the migration that creates tables, which no database has so far, and apply it to this one.
+    """Write a migration that creates new tables, and apply it to this database.
 
     Returns:
-        One line that says which file was written.
+        A line with the file that was written.
     """
     from alembic import command
     from alembic.operations.ops import CreateTableOp, DowngradeOps, DropTableOp, UpgradeOps
@@ -87,7 +87,7 @@ def add_tables(engine: Engine, tables: Sequence[Table]) -> str:
 
 
 def pending(engine: Engine) -> list[str]:
-    """Return the migrations that a database lacks, as its `make setup` would apply them, oldest first."""
+    """Return the migrations that `make setup` would apply to the database, oldest first."""
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 

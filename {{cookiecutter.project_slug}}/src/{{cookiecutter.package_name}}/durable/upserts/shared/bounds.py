@@ -1,4 +1,4 @@
-"""What the columns of a table can keep, asked of each record before a chunk of them is written.
+"""Validation of records against the columns of a table, before a chunk is written.
 
 Without it, one record that the database refuses fails its whole chunk, in every run.
 """
@@ -17,21 +17,20 @@ from sqlalchemy.types import TypeEngine
 from .rows import in_units
 
 Check = Callable[[Any], str | None]
-"""Tells why a column cannot keep a value, which is not None, or None where it can."""
+"""Returns why a column cannot store a value (never None), or None if it can."""
 
 
 def bounded(record: type[Any], table: Table) -> TypeAdapter[Any]:
-    """Return the validator of a record that a table is to keep: it refuses what the columns refuse.
+    """Return a validator of records that also rejects what the table's columns cannot store.
 
-    Integers must have the bits of their column, texts and decimals its length, timestamps a zone where it has one, and
-    a column that is NOT NULL needs a value.
+    It checks the range of integers, the length of texts and decimals, the time zone of timestamps, and NOT NULL.
 
     Args:
         record: a pydantic model or a `TypedDict`, whose fields are columns of the table.
-        table: where its values go.
+        table: the table for the records.
 
     Raises:
-        ValueError: a field of the record is no column of the table.
+        ValueError: a field of the record is not a column of the table.
 
     Example:
         ORDER = bounded(Order, orders)
@@ -42,7 +41,7 @@ def bounded(record: type[Any], table: Table) -> TypeAdapter[Any]:
         raise ValueError(f"table {table.name} has no column {', '.join(unknown)}, and {record.__name__} has")
     required = [name for name in names if not table.c[name].nullable]
     kinds = {name: _stored(table.c[name]) for name in names}
-    # Numbers and texts are most of a record: compared here, they cost no call.
+    # Most values are numbers and texts: comparing them inline saves a call each.
     ranges = [(name, *_range(kind)) for name, kind in kinds.items() if isinstance(kind, Integer)]
     texts = [(name, kind.length or sys.maxsize) for name, kind in kinds.items() if isinstance(kind, String)]
     others = [(name, check) for name, kind in kinds.items() if (check := _check(kind))]

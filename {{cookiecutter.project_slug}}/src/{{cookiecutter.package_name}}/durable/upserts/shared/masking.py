@@ -1,7 +1,7 @@
-"""Database errors without row values: one line each, in logs, states, artifacts and the terminal.
+"""Masking of database errors: one line without row values, in logs, states, artifacts and the terminal.
 
-SQLAlchemy adds the statement to an error, and drivers quote the values that a constraint refuses. Prefect would log all
-of that, and keep it on its server.
+SQLAlchemy adds the statement to an error, and drivers quote the values that violate a constraint. Prefect would log
+them and store them on its server.
 """
 
 import re
@@ -13,11 +13,11 @@ from sqlalchemy.exc import StatementError
 
 
 def mask_errors(engine: Engine, message: Callable[[BaseException], str]) -> None:
-    """Cut the errors of an engine down to one line without statement and values.
+    """Reduce the errors of an engine to one line, without statement and values.
 
     Args:
-        engine: whose errors are cut.
-        message: returns what an error of the driver says, without row values.
+        engine: the engine whose errors are masked.
+        message: returns the text of a driver's error, without row values.
     """
 
     @event.listens_for(engine, "handle_error")
@@ -33,5 +33,5 @@ def mask_errors(engine: Engine, message: Callable[[BaseException], str]) -> None
 
 
 def masked(text: str) -> str:
-    """Return a message with an ellipsis in place of what it quotes, and of numbers that it calls values."""
+    """Replace quoted text, and numbers after the word `value`, with an ellipsis."""
     return re.sub(r"\".*\"|'.*'|(?<=\bvalue )-?\d[\d.]*", "…", text, flags=re.DOTALL)

@@ -1,7 +1,7 @@
-"""What an upsert does before the database sees a row: every value is checked, and each key comes once.
+"""Preparation of rows for an upsert: validate every value, and remove duplicate keys.
 
-A value that would come back as another one is refused here, for drivers disagree: some raise, some round, some drop a
-time zone or store NULL.
+A value that the database would return changed is an error here, because drivers disagree: some raise, some round, some
+drop a time zone or store NULL.
 """
 
 import json
@@ -51,21 +51,21 @@ from .tables import UtcDateTime
 Columns = list[Sequence[Any]]
 """The values of some rows, column by column."""
 Check = Callable[[Column[Any], TypeEngine[Any], Sequence[Any]], str | None]
-"""Tells why a database cannot keep these values, of one column and without None, or None where it can."""
+"""Returns why a database cannot store these values of one column (without None), or None if it can."""
 
 
 @dataclass(frozen=True)
 class UpsertReport:
-    """What an upsert did, counted in rows of the table."""
+    """The outcome of an upsert, counted in rows of the table."""
 
     inserted: int = 0
     updated: int = 0
     unchanged: int = 0
-    """Rows that were there already with the same values, or newer ones; nothing was written for them."""
+    """Rows that the table already had, with the same or newer values; nothing was written for them."""
 
     @property
     def rows(self) -> int:
-        """All of them: one a key."""
+        """The number of rows, without duplicate keys."""
         return self.inserted + self.updated + self.unchanged
 
     def counts(self) -> dict[str, int]:
@@ -82,18 +82,18 @@ class UpsertReport:
 
 @dataclass(frozen=True)
 class Shape:
-    """What an upsert is asked to do: with which table, by which key, for rows of which columns."""
+    """The specification of an upsert: its table, its key, and the columns of its rows."""
 
     table: Table
     names: tuple[str, ...]
     key: tuple[str, ...]
     newer: str | None
     kinds: tuple[TypeEngine[Any], ...]
-    """The columns' types, as the database has them."""
+    """The columns' types in the database."""
 
     @property
     def others(self) -> list[str]:
-        """The columns that are not of the key."""
+        """The columns outside the key."""
         return [name for name in self.names if name not in self.key]
 
     def changed(
@@ -101,11 +101,11 @@ class Shape:
         new: Any,
         comparable: Callable[[ColumnElement[Any]], ColumnElement[Any]] = lambda column: column,
     ) -> ColumnElement[bool]:
-        """The condition under which a row is written anew: its values differ, and are newer where that is asked for.
+        """Build the condition for an update: the values differ and, with `newer`, the arriving row is newer.
 
         Args:
             new: the arriving row's columns.
-            comparable: makes of a column what the database can compare.
+            comparable: turns a column into an expression that the database can compare.
         """
         old = self.table.c
         pairs = ((comparable(old[name]), comparable(new[name])) for name in self.others)
@@ -115,12 +115,12 @@ class Shape:
         return and_(differs, or_(old[self.newer].is_(None), new[self.newer] > old[self.newer]))
 
     def on_conflict(self, new: Any, where: ColumnElement[bool]) -> Any:
-        """Complete an insert of a dialect: a row whose key is there is written anew where a condition holds."""
+        """Add the conflict clause to an insert: a row with an existing key is updated if the condition holds."""
         if not self.others:
             return new.on_conflict_do_nothing(index_elements=self.key)
         changes = {name: new.excluded[name] for name in self.others}
         for column in self.table.columns:
-            # What SQLAlchemy does in an UPDATE, and not here.
+            # SQLAlchemy applies `onupdate` to UPDATE only.
             if column.onupdate is not None and column.name not in self.names:
                 changes[column.name] = column.onupdate.arg  # type: ignore[attr-defined]
         return new.on_conflict_do_update(index_elements=self.key, set_=changes, where=where)
@@ -137,7 +137,7 @@ def batches(
     size: int,
     ordered: bool = True,
 ) -> Iterator[tuple[Shape, Columns]]:
-    """Read rows in batches of `size`, and yield each batch checked, with one row a key, in their order if `ordered`.
+    """Read rows in batches of `size`; yield each batch validated and without duplicate keys, sorted if `ordered`.
 
     Raises:
         ValueError: see `upsert`.
@@ -193,7 +193,7 @@ def _shape(
 
 
 def _whole(index: Index) -> bool:
-    """Whether an index is of all rows, and of columns alone."""
+    """Tell whether an index covers all rows, and columns only."""
     partial = any(option.endswith("_where") for option in index.dialect_kwargs)
     return not partial and all(isinstance(part, Column) for part in index.expressions)
 
@@ -203,7 +203,7 @@ def _is_always(identity: Identity | None) -> bool:
 
 
 def _lack(column: Column[Any]) -> str | None:
-    """Why a new row cannot do without a column, or None where the database has a value for it."""
+    """Return why a new row needs a value for the column, or None if the database provides one."""
     if column.default is not None:
         return "whose default is Python's; an upsert knows those of the database (server_default)"
     if column.onupdate is not None and not column.onupdate.is_clause_element:
@@ -214,7 +214,7 @@ def _lack(column: Column[Any]) -> str | None:
 
 def _columns(shape: Shape, batch: Sequence[Mapping[str, Any]], first: int) -> Columns:
     try:
-        # As many columns as the first row, and each of its columns: the same ones.
+        # As many columns as the first row, and all of its columns: they are the same.
         if {*map(len, batch)} == {len(shape.names)}:
             return [list(map(itemgetter(name), batch)) for name in shape.names]
     except KeyError:
@@ -228,7 +228,7 @@ def _columns(shape: Shape, batch: Sequence[Mapping[str, Any]], first: int) -> Co
 def _checked(
     column: str, values: Sequence[Any], first: int, converted: Callable[[Sequence[Any]], Sequence[Any]]
 ) -> Sequence[Any]:
-    """Convert the values of a column; the error names the row of the first wrong one, and not the value."""
+    """Convert the values of a column; an error names the row of the first wrong value, but not the value."""
     try:
         return converted(values)
     except ValueError:
@@ -243,7 +243,7 @@ def _checked(
 def _converted(
     shape: Shape, column: Column[Any], kind: TypeEngine[Any], dialect: Dialect, check: Check, values: Sequence[Any]
 ) -> Sequence[Any]:
-    """The values as the column's type makes them, where all can be stored and will come back as they are."""
+    """Convert values to the column's type, after a check that the database can store and return them unchanged."""
     if isinstance(column.type, TypeDecorator) and not isinstance(column.type, UtcDateTime):
         convert = column.type.process_bind_param
         try:
@@ -263,7 +263,7 @@ def _converted(
     try:
         reason = _reason(kind, present, column.name in (*shape.key, shape.newer)) or check(column, kind, present)
         if not reason and isinstance(kind, DateTime) and kind.timezone:
-            # A moment is one whatever its zone; and Python takes the two of an autumn's hour that comes twice for one.
+            # Compare instants: Python ignores `fold`, and so merges the two passes of the hour that repeats in autumn.
             values = [None if value is None else value.astimezone(UTC) for value in values]
     except ArithmeticError as error:
         reason = str(error)
@@ -273,7 +273,7 @@ def _converted(
 
 
 def _reason(kind: TypeEngine[Any], values: Sequence[Any], compared: bool) -> str | None:
-    """Why no database may take these values for a column of this type."""
+    """Return why a database may not store these values in a column of this type, or None."""
     rule = next((rule for known, rule in _RULES.items() if isinstance(kind, known)), None)
     if rule is None or isinstance(kind, CHAR | Enum) or not getattr(kind, "as_uuid", True):
         return f"the type {kind!r} is not one that an upsert knows: {', '.join(known.__name__ for known in _RULES)}"
@@ -294,7 +294,7 @@ class _Rule:
     reason: Callable[[Any, Sequence[Any]], str | None] = lambda *_: None
 
     def takes(self, found: type) -> bool:
-        # A datetime is a date, which would lose its time of day, and a bool is an int.
+        # A datetime is also a date, but would lose its time of day; a bool is also an int.
         other = (datetime if self.types == (date,) else (), bool if int in self.types else ())
         return issubclass(found, self.types) and not issubclass(found, other)
 
@@ -316,7 +316,7 @@ def _moment(kind: DateTime, values: Sequence[datetime]) -> str | None:
         return f"a timestamp is kept to {precision} digits of a second; declare the column without a precision"
     if {*map(type, values)} - {datetime}:
         for value in values:
-            # As pandas has them.
+            # Timestamps of pandas have nanoseconds.
             nanoseconds: int = getattr(value, "nanosecond", 0)
             if value != value or nanoseconds:
                 return "no timestamp, or has nanoseconds, which are not kept"
@@ -337,13 +337,13 @@ def _decimal(kind: Numeric[Any], values: Sequence[Decimal | int]) -> str | None:
 
 
 def in_units(value: Decimal, precision: int, scale: int) -> int:
-    """Return a decimal number as an integer of its column's smallest unit, 10 ** -scale.
+    """Convert a decimal number to an integer in its column's smallest unit, 10 ** -scale.
 
     Raises:
-        ValueError: it has more digits than the column.
+        ValueError: the number has more digits than the column.
     """
     if (value.is_finite() and -scale <= value.adjusted() <= precision) or not value:
-        # Not by decimal's own arithmetic, which rounds to the digits of its context.
+        # Decimal arithmetic would round to the digits of its context.
         numerator, denominator = value.as_integer_ratio()
         units, rest = divmod(numerator * int(10**scale), denominator)
         if not rest and abs(units) < 10**precision:
@@ -372,7 +372,7 @@ def _json(_: JSON, values: Sequence[Any]) -> str | None:
 
 
 json_text = partial(json.dumps, allow_nan=False, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-"""One text for one value, so that databases that keep text see what changed."""
+"""Encode a value as canonical JSON text, so that databases that store text detect changes."""
 
 _RULES: dict[type[TypeEngine[Any]], _Rule] = {
     Boolean: _Rule((bool,)),
@@ -389,7 +389,7 @@ _RULES: dict[type[TypeEngine[Any]], _Rule] = {
 
 
 def outside(values: Collection[int], kind: TypeEngine[Any] | None = None) -> str | None:
-    """Why integers do not fit a column of this type, or one of 64 bits."""
+    """Return why integers do not fit a column of this type, 64 bits by default, or None."""
     bits = 16 if isinstance(kind, SmallInteger) else 64 if kind is None or isinstance(kind, BigInteger) else 32
     for value in (min(values, default=0), max(values, default=0)):
         if not -(1 << bits - 1) <= value < 1 << bits - 1:
@@ -398,7 +398,7 @@ def outside(values: Collection[int], kind: TypeEngine[Any] | None = None) -> str
 
 
 def _one_a_key(shape: Shape, columns: Columns, ordered: bool) -> Columns:
-    """One row a key, in their order if so asked: of those with one key the newest, and of these the last one."""
+    """Remove duplicate keys: keep the newest row of a key, or the last of several; sort by key if `ordered`."""
     keyed = [columns[shape.names.index(name)] for name in shape.key]
     keys = keyed[0] if len(keyed) == 1 else list(zip(*keyed, strict=True))
     if all(map(lt, keys, islice(keys, 1, None))) or (not ordered and len({*keys}) == len(keys)):
