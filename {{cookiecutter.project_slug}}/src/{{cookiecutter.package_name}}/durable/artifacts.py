@@ -1,4 +1,4 @@
-"""What a run leaves in Prefect's UI for people to read: a table of its chunks, and a note on what it has skipped."""
+"""Artifacts of a run in Prefect's UI: a table of its chunks, and a note on skipped chunks."""
 
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING
@@ -9,18 +9,18 @@ if TYPE_CHECKING:
     from .chunks import Counts, RunReport
 
 ROWS = 1000
-"""Chunks in a table: the page is slow with more."""
+"""The maximum number of chunks in a table: larger tables make the page slow."""
 
 
 def chunk_table(
     chunks: Mapping[str, str], reports: Mapping[str, "Counts"], failed: Container[str], totals: "Counts"
 ) -> list[dict[str, object]]:
-    """Return the rows of the table: the sums, then the chunks: first those that failed, then those that were done.
+    """Build the rows of the table: the totals, then failed chunks, done chunks and skipped chunks.
 
     Args:
         chunks: the labels of all chunks, by key.
-        reports: of the chunks that this run did, by key. The counts of any other chunk are empty: they are not its own.
-        failed: the keys of chunks that failed.
+        reports: the counts of the chunks that this run did, by key. Other chunks have empty counts.
+        failed: the keys of failed chunks.
         totals: the sums of the reports.
     """
     rows: dict[str, list[dict[str, object]]] = {"failed": [], "done": [], "skipped": []}
@@ -36,17 +36,17 @@ def chunk_table(
 
 
 def summary(report: "RunReport", failed: int) -> str:
-    """Return what stands above the table, in Markdown."""
+    """Return the text above the table, in Markdown."""
     counts = f"{report['done']} chunks done, {report['skipped']} skipped, {failed} failed"
     return f"{report['job']}: {counts}. {_rejects(report)}{_effects(report)}"
 
 
 def resumed_note(report: "RunReport", failed: int, attempt: int, table: str) -> str | None:
-    """Return, in Markdown, what a run did not have to do again; None where it began from nothing.
+    """Return a Markdown note on what a run has skipped; None if it started from nothing.
 
     Args:
-        report: of the run, which may have failed.
-        failed: chunks that failed.
+        report: the report of the run, which may have failed.
+        failed: the number of failed chunks.
         attempt: how often this flow run was started; more than once if it was resumed or retried.
         table: the key of the artifact with the table of chunks.
     """
@@ -71,7 +71,7 @@ def resumed_note(report: "RunReport", failed: int, attempt: int, table: str) -> 
 
 
 def records(count: int) -> str:
-    """Return so many rejected records, in words."""
+    """Return a number of rejected records in words."""
     return "1 rejected record" if count == 1 else f"{count} rejected records"
 
 

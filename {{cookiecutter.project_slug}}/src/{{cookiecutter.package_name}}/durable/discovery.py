@@ -1,4 +1,4 @@
-"""The flows of the project: every Prefect flow that a module under `flows` defines, by its name."""
+"""Discovery of the project's flows: every Prefect flow that a module under `flows` defines."""
 
 import importlib
 import pkgutil
@@ -13,17 +13,17 @@ from .errors import SettingsError
 from .settings import PACKAGE, ROOT, check_names
 
 PACKAGES = [f"{PACKAGE}.flows"]
-"""Packages and modules in which flows are looked for; the tests add one of their own."""
+"""The packages and modules that are searched for flows; the tests add their own."""
 
 
 def flows() -> dict[str, Flow[Any, Any]]:
-    """Import all modules of flows, and return the flows that they define, by name and in its order.
+    """Import all flow modules, and return the flows that they define, sorted by name.
 
-    With them all tables of the project stand on `metadata`, and all of its settings are known.
+    This also puts all tables of the project on `metadata`, and registers all of its settings.
 
     Raises:
-        SettingsError: a module cannot be imported, two flows have one name, or a variable of the environment or of
-            `.env` looks like a misspelt setting.
+        SettingsError: a module cannot be imported, two flows have the same name, or a variable in the environment or
+            in `.env` looks like a misspelt setting.
     """
     found: dict[str, Flow[Any, Any]] = {}
     for name in PACKAGES:
@@ -55,7 +55,7 @@ def _imported(name: str) -> ModuleType:
 
 
 def _place(error: Exception) -> str:
-    """Return the file and line that an import fails at: the last one within the project."""
+    """Return the file and line in the project at which an import failed."""
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
         frames.append((error.filename or "", error.lineno))

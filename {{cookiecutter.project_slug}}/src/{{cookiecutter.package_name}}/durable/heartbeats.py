@@ -1,7 +1,7 @@
-"""The automation that finds zombie runs: a deployed run whose process is gone tells nobody; the server has to miss it.
+"""The automation that marks zombie runs Crashed: deployed runs whose process is gone send no more heartbeats.
 
-It is the one of Prefect's documentation ("How to detect and respond to zombie flows"). A run that is alive but silent
-for as long, on a machine that sleeps or without a network, is taken for dead too.
+It is the automation of Prefect's documentation ("How to detect and respond to zombie flows"). A live run without
+heartbeats, on a machine that sleeps or has no network, is marked Crashed too.
 """
 
 from datetime import timedelta
@@ -18,21 +18,21 @@ from .discovery import flows
 from .settings import PROJECT
 
 AUTOMATION = f"{PROJECT}: crash runs without heartbeats"
-"""Its name on the server."""
+"""The automation's name on the server."""
 MISSED = 3
-"""Heartbeats that a run may owe before it counts as dead."""
+"""The number of missed heartbeats after which a run is marked Crashed."""
 HEARTBEAT = 180
-"""Seconds between them, as Prefect 3.9 has it."""
+"""Seconds between heartbeats: the default of Prefect 3.9."""
 
 
 def watch_heartbeats(within: int | None = None) -> int:
     """Create an automation that marks runs of the project's flows Crashed when their heartbeats stop. Idempotent.
 
     Args:
-        within: seconds without a heartbeat, 10 at least; three times what lies between two of them unless given.
+        within: seconds without a heartbeat, at least 10; default: three times the interval between heartbeats.
 
     Returns:
-        The seconds.
+        The seconds without a heartbeat.
     """
     seconds = within or MISSED * (PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value() or HEARTBEAT)
     ended = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
@@ -52,7 +52,7 @@ def watch_heartbeats(within: int | None = None) -> int:
             within=timedelta(seconds=seconds),
         ),
         actions=[
-            # Without force: what has ended meanwhile stays as it is.
+            # Without force, a run that has ended meanwhile keeps its state.
             ChangeFlowRunState(
                 name="Crashed",
                 state=StateType.CRASHED,
@@ -67,7 +67,7 @@ def watch_heartbeats(within: int | None = None) -> int:
 
 
 def save_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
-    """Create an automation, or change the one of its name."""
+    """Create an automation, or update the one with the same name."""
     known = client.read_automations_by_name(wanted.name)
     if known:
         client.update_automation(known[0].id, wanted)

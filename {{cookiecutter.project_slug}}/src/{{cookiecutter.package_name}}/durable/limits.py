@@ -1,4 +1,4 @@
-"""Rate limits of services, kept by the Prefect server: all runs on one server share them."""
+"""Rate limits of services on the Prefect server, shared by all runs on one server."""
 
 import math
 import threading
@@ -14,11 +14,11 @@ from .settings import PROJECT
 
 @dataclass(frozen=True)
 class RateLimit:
-    """So many calls of a service in a second: one of Prefect's global concurrency limits, whose slots decay.
+    """A rate limit in calls per second: a global concurrency limit of Prefect with slot decay.
 
-    `make setup`, with PREFECT_API_URL, and `make deploy` create it on that server, and the first call where it is not
-    there. Runs with temporary servers share it on one machine, where these have one database. Change it in the UI for
-    the moment; `make deploy` puts it back.
+    `make setup`, with PREFECT_API_URL, and `make deploy` create it on that server; otherwise the first call does. Runs
+    with temporary servers share it on one machine, if these servers share a database. You can change it in the UI until
+    the next `make deploy`.
 
     Example:
         LIMIT = RateLimit("orders-api", per_second=5)
@@ -26,13 +26,13 @@ class RateLimit:
     """
 
     name: str
-    """Of the service. On the server, the project's name stands before it."""
+    """The name of the service. On the server, the project's name is its prefix."""
     per_second: float
-    """Calls in a second; 0.1 is one in ten."""
+    """Calls per second; 0.1 is one call in ten seconds."""
     _known: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     every: ClassVar[dict[str, "RateLimit"]] = {}
-    """All of the project, once its flows are imported."""
+    """All limits of the project, once its flows are imported."""
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __post_init__(self) -> None:
@@ -42,7 +42,7 @@ class RateLimit:
 
     @property
     def full_name(self) -> str:
-        """Its name on the server."""
+        """The name on the server."""
         return f"{PROJECT}-{self.name}"
 
     def wait(self) -> None:
@@ -53,13 +53,13 @@ class RateLimit:
         rate_limit(self.full_name)
 
     def prepare(self) -> str:
-        """Create it on the server, or put it back to this rate. Return a line that says so."""
+        """Create the limit on the server, or reset its rate. Return a line about it."""
         with get_client(sync_client=True) as client:
             client.upsert_global_concurrency_limit_by_name(self.full_name, self._slots(), self.per_second)
         return f"{self.full_name}: {self.per_second:g} calls a second"
 
     def _create(self) -> str:
-        # What is there may have been changed by a person.
+        # A person may have changed the existing limit: leave it.
         with get_client(sync_client=True) as client:
             try:
                 client.read_global_concurrency_limit_by_name(self.full_name)

@@ -1,4 +1,4 @@
-"""How far a run is: a bar in a terminal, and a progress artifact in Prefect's UI."""
+"""Progress of a run: a bar in the terminal, and a progress artifact in Prefect's UI."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,29 +19,29 @@ from rich.progress import (
 from rich.text import Text
 
 INTERVAL = 2.0
-"""Seconds between two updates of the artifact: each one is a request that the run waits for."""
+"""Seconds between updates of the artifact: each is a request that the run waits for."""
 
 
 class RateColumn(ProgressColumn):
-    """How many parts are done in a second; those of an earlier run do not count."""
+    """The rate of finished parts per second, without those of earlier runs."""
 
     def render(self, task: Task) -> Text:
-        """Return the rate, as soon as it is known."""
+        """Return the rate, once it is known."""
         rate = task.finished_speed or task.speed
         return Text(f"{rate:.1f}/s" if rate else "-/s", style="progress.data.speed")
 
 
 @contextmanager
 def progress(key: str, title: str, total: int, done: int = 0) -> Iterator[Callable[[], bool]]:
-    """Show how far a run is; call what is yielded once for each part that was done.
+    """Show the progress of a run; yields a function to call once for each finished part.
 
-    That returns whether it has told the server, which it does not each time.
+    The function returns whether it has updated the server, which it does only from time to time.
 
     Args:
-        key: of the artifact, of lower-case letters, digits and dashes.
+        key: the artifact's key, of lower-case letters, digits and dashes.
         title: what is counted.
         total: the number of parts.
-        done: how many of them an earlier run has done.
+        done: the number of parts that an earlier run has done.
     """
     console = Console(stderr=True)
     columns = (

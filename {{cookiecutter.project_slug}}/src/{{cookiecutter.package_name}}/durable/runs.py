@@ -1,4 +1,4 @@
-"""Which flow runs of this machine have died: each holds a file lock, which the system frees with its process."""
+"""Killed flow runs of this machine: each run holds a file lock, which the system frees when its process ends."""
 
 import sys
 from collections.abc import Iterator
@@ -23,11 +23,11 @@ class DeadRun(NamedTuple):
 
 @contextmanager
 def alive(flow_run_id: UUID | str, flow: str) -> Iterator[None]:
-    """Mark a flow run as at work until the context ends; a process that is killed or terminated leaves the mark behind.
+    """Mark a flow run as alive until the context ends; a killed or terminated process leaves the marker behind.
 
     Args:
-        flow_run_id: of the run.
-        flow: the name of its flow, which alone can resume it.
+        flow_run_id: the id of the run.
+        flow: the name of its flow, the only one that can resume it.
 
     Raises:
         filelock.Timeout: another process works on that run.
@@ -39,7 +39,7 @@ def alive(flow_run_id: UUID | str, flow: str) -> Iterator[None]:
         try:
             yield
         except TerminationSignal:
-            # Prefect makes this of SIGTERM, and ends the process by that signal afterwards.
+            # Prefect raises this on SIGTERM, and then ends the process by that signal.
             print(f"{flow} was stopped by SIGTERM; `make resume` goes on where it stopped", file=sys.stderr)
             raise
         except BaseException:
@@ -49,7 +49,7 @@ def alive(flow_run_id: UUID | str, flow: str) -> Iterator[None]:
 
 
 def dead() -> list[DeadRun]:
-    """Return the flow runs whose process was killed at work, oldest first."""
+    """Return the flow runs whose process was killed, oldest first."""
     found = []
     markers = (settings.home / "runs").glob("*.run")
     for marker in sorted(markers, key=lambda path: path.stat().st_mtime):
@@ -62,7 +62,7 @@ def dead() -> list[DeadRun]:
 
 
 def forget(flow_run_id: UUID) -> None:
-    """Take the mark of a dead run away: it is not to be resumed, or was."""
+    """Delete the marker of a killed run: it has been resumed, or must not be."""
     _marker(flow_run_id).unlink(missing_ok=True)
 
 

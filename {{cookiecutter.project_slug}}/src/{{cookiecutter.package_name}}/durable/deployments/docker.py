@@ -1,4 +1,4 @@
-"""Where deployed runs run: containers of a Docker engine, each of the project's image."""
+"""Deployment with Docker: each run is a container of the project's image."""
 
 import os
 
@@ -9,17 +9,17 @@ from . import upserts
 from .settings import PROJECT, env_variables
 
 START_SERVER = "make up"
-"""What starts a Prefect server here."""
+"""The command that starts a Prefect server."""
 DISK_LASTS = True
 """Whether `home` outlives a run: it is a volume."""
 DATABASE_BLOCK = f"{PROJECT}-database-url"
-"""The Secret block of that name is what `work-pool.json` names."""
+"""The name of the Secret block for the database's URL, which `work-pool.json` uses."""
 DATABASE_VARIABLE = "RUNS_DATABASE_URL"
-"""Of the environment or of `.env`: the database as runs in containers reach it, if it is not that of `compose.yaml`."""
+"""The variable, in the environment or `.env`, with the database's URL for containers; default: `compose.yaml`."""
 
 
 def prepare_server() -> None:
-    """Keep the database's URL on the Prefect server, encrypted; the worker gives it to its containers. Idempotent."""
+    """Store the database's URL on the Prefect server, encrypted, for the worker's containers. Idempotent."""
     if upserts.CONTAINER_URL:
         known = {**env_variables(), **os.environ}
         url = SecretStr(known.get(DATABASE_VARIABLE) or upserts.CONTAINER_URL)

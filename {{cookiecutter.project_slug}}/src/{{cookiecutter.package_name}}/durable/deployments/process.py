@@ -1,10 +1,10 @@
-"""Where deployed runs run: processes of a worker, on a machine that has the project."""
+"""Deployment with a worker's processes, on a machine with the project."""
 
 START_SERVER = "make ui"
-"""What starts a Prefect server here."""
+"""The command that starts a Prefect server."""
 DISK_LASTS = True
 """Whether `home` outlives a run."""
 
 
 def prepare_server() -> None:
-    """Tell the Prefect server what runs need, beside `prefect.yaml`: nothing. Idempotent."""
+    """Do nothing: the server needs only `prefect.yaml`."""

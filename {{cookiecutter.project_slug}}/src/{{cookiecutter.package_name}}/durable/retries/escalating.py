@@ -1,4 +1,4 @@
-"""How failed tasks are tried again: after the delays that are listed, such as 1 s, 10 s, 1 min, 10 min, with jitter."""
+"""Retries with listed delays, such as 1 s, 10 s, 1 min, 10 min, plus jitter."""
 
 from datetime import timedelta
 from typing import Annotated, Any
@@ -15,15 +15,15 @@ Delay = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=30))]
 
 
 class DelaySettings(ProjectSettings):
-    """How often and how soon a task is tried again."""
+    """The number and delays of task retries."""
 
-    # Without NoDecode, pydantic-settings would want a list to be JSON.
+    # NoDecode: otherwise pydantic-settings would parse the variable as JSON.
     retry_delays: Annotated[tuple[Delay, ...], NoDecode] = Field(
         default=(timedelta(seconds=1), timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=10)),
         min_length=1,
         max_length=50,
     )
-    """The delay before each retry of a task after a transient error, with commas between: `PT1S,PT10S,PT1M`."""
+    """The delays before the retries of a task after transient errors, separated by commas: `PT1S,PT10S,PT1M`."""
 
     @field_validator("retry_delays", mode="before")
     @classmethod
@@ -37,4 +37,4 @@ DELAYS: list[float] = [delay.total_seconds() for delay in settings.retry_delays]
 """Seconds before each retry, before jitter."""
 
 RETRIES: dict[str, Any] = task_retries(DELAYS)
-"""What a task takes, as keyword arguments."""
+"""The retry options of tasks, as keyword arguments."""

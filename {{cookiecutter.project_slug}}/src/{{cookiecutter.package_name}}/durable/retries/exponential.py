@@ -1,4 +1,4 @@
-"""How failed tasks are tried again: after 1, 2, 4, 8, … seconds, up to a cap, spread by jitter."""
+"""Retries with exponential backoff: after 1, 2, 4, 8, … seconds, up to a cap, plus jitter."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,14 +12,14 @@ __all__ = ["DELAYS", "FLOW_RETRIES", "RETRIES", "task_retries"]
 
 
 class DelaySettings(ProjectSettings):
-    """How often and how soon a task is tried again."""
+    """The number and delays of task retries."""
 
     retries: int = Field(default=4, ge=1, le=50)
-    """Retries of a task after transient errors."""
+    """The number of retries of a task after transient errors."""
     retry_base: timedelta = Field(default=timedelta(seconds=1), ge=timedelta(0), le=timedelta(days=30))
-    """The delay before the first retry; each further one doubles it."""
+    """The delay before the first retry; it doubles for each further one."""
     retry_cap: timedelta = Field(default=timedelta(minutes=5), ge=timedelta(0), le=timedelta(days=30))
-    """No delay is longer than this, jitter aside."""
+    """The maximum delay, before jitter."""
 
 
 settings = DelaySettings()
@@ -31,4 +31,4 @@ DELAYS: list[float] = [
 """Seconds before each retry, before jitter."""
 
 RETRIES: dict[str, Any] = task_retries(DELAYS)
-"""What a task takes, as keyword arguments."""
+"""The retry options of tasks, as keyword arguments."""

@@ -1,4 +1,4 @@
-"""How failed tasks are tried again: after the same delay each time, spread by jitter."""
+"""Retries with a fixed delay, plus jitter."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,10 +12,10 @@ __all__ = ["DELAYS", "FLOW_RETRIES", "RETRIES", "task_retries"]
 
 
 class DelaySettings(ProjectSettings):
-    """How often and how soon a task is tried again."""
+    """The number and delay of task retries."""
 
     retries: int = Field(default=4, ge=1, le=50)
-    """Retries of a task after transient errors."""
+    """The number of retries of a task after transient errors."""
     retry_delay: timedelta = Field(default=timedelta(seconds=30), ge=timedelta(0), le=timedelta(days=30))
     """The delay before each retry."""
 
@@ -26,4 +26,4 @@ DELAYS: list[float] = [settings.retry_delay.total_seconds()] * settings.retries
 """Seconds before each retry, before jitter."""
 
 RETRIES: dict[str, Any] = task_retries(DELAYS)
-"""What a task takes, as keyword arguments."""
+"""The retry options of tasks, as keyword arguments."""

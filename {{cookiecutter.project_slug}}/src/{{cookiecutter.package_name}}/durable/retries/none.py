@@ -1,8 +1,8 @@
-"""The retry policy of tasks and flows: none. What fails has failed, and a later run does it."""
+"""No retries: what fails stays failed, and a later run does it."""
 
 from typing import Any
 
 RETRIES: dict[str, Any] = {}
-"""The policy of all tasks, as keyword arguments."""
+"""The retry options of tasks, as keyword arguments: none."""
 FLOW_RETRIES: dict[str, Any] = {}
-"""The policy of all flows, as keyword arguments."""
+"""The retry options of flows, as keyword arguments: none."""

@@ -1,4 +1,4 @@
-"""Where mapped tasks run: processes of a Dask cluster, which starts with the flow run, or is there already."""
+"""Task runner for Dask: processes of a cluster that the flow run starts, or of an existing one."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ __all__ = ["final_state", "look_for_cluster", "task_runner"]
 
 
 def task_runner() -> Any:
-    """A runner for `settings.workers` processes with one task at a time each, or for the cluster of the settings."""
+    """Return a runner for the configured cluster, or for `settings.workers` processes with one task at a time each."""
     if cluster_settings.cluster_address:
         return DaskTaskRunner(address=cluster_settings.cluster_address)
     return DaskTaskRunner(
@@ -24,27 +24,27 @@ def task_runner() -> Any:
             "threads_per_worker": 1,
             "host": "127.0.0.1",
             "dashboard_address": None,
-            # Its port is 8787 otherwise, which another run may have.
+            # The default port is 8787, which another run may use.
             "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},
         }
     )
 
 
 def look_for_cluster() -> None:
-    """Ask the cluster of the settings, if they name one, what it is: a client of Dask waits for ever for an answer.
+    """Check that a Dask scheduler responds at the configured address: a Dask client would wait forever.
 
     Raises:
-        ConnectionError: nothing answers there, or no scheduler of Dask.
+        ConnectionError: nothing responds there, or not a Dask scheduler.
         ValueError: the address cannot be used; see `clusters.connection`.
     """
     if there := connection("tcp", "tls"):
         there.close()
         try:
-            # This thread may have a loop that runs.
+            # This thread may already have a running event loop.
             with ThreadPoolExecutor(1) as thread:
                 kind = thread.submit(asyncio.run, _kind(cluster_settings.cluster_address)).result()
         except Exception as error:
-            # Of any class, for what is read as an answer may be anything.
+            # Any exception: the bytes of another service may fail to decode in any way.
             kind = repr(error)
         if kind != "Scheduler":
             raise ConnectionError(

@@ -1,4 +1,4 @@
-"""Where mapped tasks run: threads of the flow's own process."""
+"""Task runner with threads of the flow's process."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from .settings import settings
 
 
 def look_for_cluster() -> None:
-    """Look for the cluster of the settings: threads need none."""
+    """Do nothing: threads need no cluster."""
 
 
 def task_runner() -> Any:
-    """A runner for `settings.workers` tasks at a time."""
+    """Return a runner for `settings.workers` tasks at a time."""
     return ThreadPoolTaskRunner(max_workers=settings.workers)
 
 

@@ -137,7 +137,7 @@ def task_function(task: Task[Any, Any]) -> FunctionType:
 def _place(item: FunctionType | type, places: Mapping[str, str]) -> tuple[str, str]:
     module = item.__module__
     if module.startswith("__") and isinstance(item, FunctionType):
-        # A script that is run or loaded by its path has the module name `__main__`, or another one of this form.
+        # Scripts share module names such as `__main__`: their file identifies them.
         module = places.get(module) or _file(item)
     return module, item.__qualname__
 

@@ -1,4 +1,4 @@
-"""What the retry policies share: how tasks and flows take them."""
+"""The retry options of tasks and flows, for all retry policies."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from .transient import settings, should_retry
 
 
 def task_retries(delays: list[float]) -> dict[str, Any]:
-    """Return what a task takes, as keyword arguments, to be tried again once for each delay.
+    """Return the options of a task with one retry per delay, as keyword arguments.
 
-    With a jitter of 0.5, Prefect 3.9 draws each delay between 0.63 and 1.5 times the one that is listed, so that tasks
-    do not return together (`clamped_poisson_interval` in prefect/utilities/math.py).
+    With a jitter of 0.5, Prefect 3.9 draws each delay between 0.63 and 1.5 times the listed one, so that tasks do not
+    all return at once (`clamped_poisson_interval` in prefect/utilities/math.py).
 
     Args:
         delays: seconds before each retry, before jitter. A list: Prefect 3.9 refuses a tuple.
@@ -26,8 +26,8 @@ FLOW_RETRIES: dict[str, Any] = {
     "retries": settings.flow_retries,
     "retry_delay_seconds": settings.flow_retry_delay.total_seconds(),
 }
-"""What a flow takes, as keyword arguments, for deployed runs that nobody watches.
+"""The retry options of flows, as keyword arguments, for unattended deployed runs.
 
-A flow that failed, for whatever reason, is run again, and does only what is left. Flows of Prefect 3.9 know no
-condition, no jitter and one delay: a list is taken too, and fails when the flow runs.
+A failed flow runs again, whatever the error, and does only what is left. In Prefect 3.9, flows have no retry condition,
+no jitter and one delay: a list of delays is accepted, but fails when the flow runs.
 """

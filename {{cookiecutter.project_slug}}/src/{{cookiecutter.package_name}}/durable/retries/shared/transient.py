@@ -1,8 +1,7 @@
-"""Which errors are worth a retry: those that may pass by themselves, and no others.
+"""Classification of errors: only transient errors are retried.
 
-Libraries that the project may not have are not imported: their errors are known by the names of their classes and by
-what they carry, such as a status. Where the server says with Retry-After how long it wants to be left alone, a task
-waits for so long, and then for the delay of its retry.
+Optional libraries are not imported: their errors are recognised by class names and by attributes such as a status. If a
+server sends `Retry-After`, a synchronous task waits that long, and then for the delay of its retry.
 """
 
 import asyncio
@@ -27,16 +26,16 @@ from .settings import ProjectSettings
 
 
 class RetrySettings(ProjectSettings):
-    """What all retry policies share."""
+    """The settings that all retry policies share."""
 
     retry_after_max: timedelta = Field(default=timedelta(minutes=10), ge=timedelta(0))
-    """The longest `Retry-After` to wait for; a task that must wait longer fails."""
+    """The longest `Retry-After` to wait for. A task that would have to wait longer fails."""
     retry_jitter: float = Field(default=0.5, gt=0, le=1)
-    """By what part of itself a delay may be longer: 0.5 is up to one and a half times."""
+    """The jitter: the fraction by which a delay may grow. 0.5 allows up to one and a half times the delay."""
     flow_retries: int = Field(default=0, ge=0, le=50)
-    """How often a failed flow runs again, whatever its error: for deployed runs that nobody watches."""
+    """The number of retries of a failed flow, whatever its error, for unattended deployed runs."""
     flow_retry_delay: timedelta = Field(default=timedelta(minutes=1), ge=timedelta(0), le=timedelta(days=30))
-    """The delay before that."""
+    """The delay before each retry of a flow."""
 
 
 settings = RetrySettings()
@@ -49,7 +48,7 @@ LOST = (
     asyncio.IncompleteReadError,
     PoolTimeout,
 )
-"""Errors of connections and of waiting."""
+"""Transient errors: lost connections and timeouts."""
 LOST_OF = {
     "aiohttp.client_exceptions": {"ClientConnectionError", "ClientPayloadError"},
     "azure.core.exceptions": {"IncompleteReadError", "ServiceRequestError", "ServiceResponseError"},
@@ -65,23 +64,23 @@ LOST_OF = {
     "s3transfer.exceptions": {"RetriesExceededError"},
     "urllib3.exceptions": {"ProtocolError", "TimeoutError"},
 }
-"""The same of other libraries, by module."""
+"""Transient errors of other libraries, by module."""
 REFUSED_OF = {
     "httpx": {"UnsupportedProtocol"},
     "redis.exceptions": {"AuthenticationError", "AuthorizationError"},
     "ssl": {"SSLCertVerificationError"},
 }
-"""Those among them that would come again."""
+"""Subclasses of them that are permanent."""
 REFUSED = re.compile(
     "authentication failed|no password supplied|does not exist|pg_hba.conf|permission denied|not permitted to log in"
     "|SSL was required|certificate verify failed"
 )
-"""What the others say if they would: libpq gives no code where a server turns a connection down."""
+"""Messages of permanent connection errors: libpq gives no code when a server refuses a connection."""
 ERRNOS = {errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.ENETUNREACH}
-"""Of an OSError that Python has no class for."""
+"""Numbers of transient OSErrors without a Python class of their own."""
 
 STATUSES = {408, 425, 429, 500, 502, 503, 504}
-"""HTTP statuses with which a server asks for another try."""
+"""HTTP statuses of transient errors."""
 CODES = {
     "BandwidthLimitExceeded", "EC2ThrottledException", "LimitExceededException", "PriorRequestNotComplete",
     "ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException",
@@ -89,24 +88,24 @@ CODES = {
     "TooManyRequestsException", "TransactionInProgressException",
     "backendError", "internalError", "rateLimitExceeded", "userRateLimitExceeded",
 }  # fmt: skip
-"""Codes of AWS (botocore/retries/standard.py) and of Google for the same; some come with the status 400 or 403."""
+"""Codes of transient errors in AWS (botocore/retries/standard.py) and Google; some come with status 400 or 403."""
 RETRY_AFTER = {"retry-after": 1.0, "retry-after-ms": 0.001, "x-ms-retry-after-ms": 0.001}
-"""Headers that say how long to wait, and their unit in seconds."""
+"""Headers with the time to wait, and their unit in seconds."""
 
 SQLSTATES = ("08", "40001", "40P01", "53000", "53200", "53300", "55P03", "57P01", "57P02", "57P03")
-"""Lost connections, serialization failures, deadlocks, exhausted memory and connections, locks, and restarts of the
-server (PostgreSQL manual, appendix A). Not a full disk, nor a statement that was cancelled."""
+"""Lost connections, serialization failures, deadlocks, exhausted memory and connections, locks, and server restarts
+(PostgreSQL manual, appendix A). A full disk and a cancelled statement are not transient."""
 SQLITE_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 
 
 def should_retry(task: Any, task_run: Any, state: Any) -> bool:
-    """Tell Prefect whether to try a failed task run again: a `retry_condition_fn`.
+    """Decide whether Prefect retries a failed task run: a `retry_condition_fn`.
 
-    It reads `state.data`: in asynchronous tasks of Prefect 3.9 `state.result()` is a coroutine.
+    It reads `state.data`, because `state.result()` is a coroutine in asynchronous tasks of Prefect 3.9.
 
-    Prefect 3.9 calls it where it then sleeps out the delay, in the task's own thread, so the wait that a server asks
-    for is slept here. Where an event loop runs, that would stop it: there the wait is only Prefect's delay. A wait of
-    more than the setting `retry_after_max` is not begun; the task fails, and a later run does it.
+    Prefect 3.9 calls it in the task's thread and then sleeps for the delay, so this function sleeps for `Retry-After`.
+    Inside an event loop it does not: sleeping would block the loop, and only Prefect's delay applies. If the wait
+    exceeds the setting `retry_after_max`, the task fails at once, and a later run does it.
     """
     wait = patience(state.data) if isinstance(state.data, BaseException) else None
     if not wait:
@@ -122,12 +121,12 @@ def should_retry(task: Any, task_run: Any, state: Any) -> bool:
 
 
 def patience(error: BaseException, seen: frozenset[int] = frozenset()) -> float | None:
-    """Return for how many seconds the server asks to be left alone, or None if the error does not pass.
+    """Return the seconds that the server asks to wait, 0 for any other transient error, or None for a permanent one.
 
-    An error may pass if one that it was raised from may, and a group if all of its members may.
+    An error is transient if one of its causes is, and a group if all of its members are.
 
     Args:
-        error: as it was raised.
+        error: the raised exception.
         seen: the ids of errors that led to this one; errors can cause each other in a circle.
     """
     seen |= {id(error)}
@@ -140,7 +139,7 @@ def patience(error: BaseException, seen: frozenset[int] = frozenset()) -> float 
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    # SQLAlchemy keeps the driver's error as `orig`, urllib and urllib3 the socket's as `reason`.
+    # SQLAlchemy stores the driver's error as `orig`, urllib and urllib3 the socket's error as `reason`.
     for cause in (error.__cause__, _read(error, "orig"), _read(error, "reason")):
         if isinstance(cause, BaseException):
             yield cause
@@ -171,13 +170,13 @@ def _is_of(names: dict[str, set[str]], error: BaseException) -> bool:
 
 
 def _is_locked(error: sqlite3.OperationalError) -> bool:
-    # The low byte is the kind of error, the others say more of it. An error that was not raised by SQLite has no code.
+    # The low byte is the primary code. An error that SQLite itself did not raise has no code.
     code = _read(error, "sqlite_errorcode")
     return "is locked" in str(error) if code is None else code & 0xFF in SQLITE_CODES
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status, of the error or of the response that it carries."""
+    """Return the HTTP status of the error, or of its response."""
     for holder in (error, _read(error, "response")):
         for name in ("status_code", "status", "code"):
             if isinstance(status := _read(holder, name), int):
@@ -187,18 +186,18 @@ def _status(error: BaseException) -> int | None:
 
 
 def _codes(error: BaseException) -> set[Any]:
-    """The names that AWS and Google give to what went wrong."""
+    """Return the error codes of AWS and Google in an error."""
     details = _read(error, "errors")
     reasons = [item.get("reason") for item in details if isinstance(item, dict)] if isinstance(details, list) else []
     return {_botocore(error, "Error").get("Code"), *reasons}
 
 
 def _retry_after(error: BaseException) -> float:
-    """The longest wait that the response's headers ask for, in seconds; 0 if they ask for none that can be read."""
+    """Return the longest wait in the response's headers, in seconds; 0 if none can be read."""
     waits = [0.0]
     of_botocore = _botocore(error, "ResponseMetadata").get("HTTPHeaders")
     for headers in (_read(error, "headers"), _read(_read(error, "response"), "headers"), of_botocore):
-        # Not every library's headers are a Mapping, or ignore the case of names.
+        # In some libraries the headers are not a Mapping, or their names are case-sensitive.
         for name, value in headers.items() if headers and hasattr(headers, "items") else ():
             if unit := RETRY_AFTER.get(str(name).lower()):
                 waits.append(_seconds(str(value), unit))
@@ -206,7 +205,7 @@ def _retry_after(error: BaseException) -> float:
 
 
 def _seconds(value: str, unit: float) -> float:
-    """A number of units, or a date of HTTP (RFC 9110, section 10.2.3)."""
+    """Convert a number of units, or an HTTP date (RFC 9110, section 10.2.3), to seconds from now."""
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value.strip()):
         return float(value) * unit
     try:
@@ -217,14 +216,14 @@ def _seconds(value: str, unit: float) -> float:
 
 
 def _botocore(error: BaseException, part: str) -> dict[str, Any]:
-    """A part of the response of a botocore error, which is a dict."""
+    """Return a part of a botocore error's response, or an empty dict."""
     response = _read(error, "response")
     found = response.get(part) if isinstance(response, dict) else None
     return found if isinstance(found, dict) else {}
 
 
 def _read(holder: Any, name: str) -> Any:
-    """An attribute, or None. Some of them raise, and in Prefect 3.9 a condition that raises is a no."""
+    """Return an attribute, or None. Some attributes raise, and Prefect 3.9 takes a failing condition for a no."""
     try:
         return getattr(holder, name, None)
     except Exception:

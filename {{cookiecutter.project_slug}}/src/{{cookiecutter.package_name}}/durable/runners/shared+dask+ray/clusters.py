@@ -1,4 +1,4 @@
-"""What is the same on all clusters: whether one is there, and how a task ends whose worker process died."""
+"""Clusters: the connection check, and the final state of a task whose worker process died."""
 
 import re
 import socket
@@ -15,33 +15,33 @@ from .settings import PREFIX, ProjectSettings
 
 
 class ClusterSettings(ProjectSettings):
-    """Which cluster runs the tasks."""
+    """The cluster that runs the tasks."""
 
     cluster_address: str = ""
-    """A cluster that is there, `tcp://HOST:8786` for Dask, `ray://HOST:10001` for Ray; empty: a run starts its own."""
+    """An existing cluster: `tcp://HOST:8786` for Dask, `ray://HOST:10001` for Ray; empty: a run starts its own."""
 
 
 cluster_settings = ClusterSettings()
 
 TIMEOUT = 5.0
-"""Seconds to wait for an answer."""
+"""Seconds to wait for a response."""
 HERE = re.compile(r"(?i)//([^/]*@)?((127\.[\d.]+|localhost|\[::1\])(?=[:/?;]|$)|/|$)")
-"""Of a URL that leads nowhere from another machine: a loopback address, or a socket's file."""
+"""Matches URLs that lead nowhere from another machine: a loopback address, or a socket file."""
 
 
 def connection(*schemes: str) -> socket.socket | None:
-    """Connect to the cluster of the settings, if they name one: Prefect would wait half a minute for one that is away.
+    """Connect to the configured cluster: Prefect would wait half a minute for an unavailable one.
 
     Args:
-        schemes: those that its address may have; it may do without.
+        schemes: the schemes that the address may have; it may also have none.
 
     Returns:
-        The connection, which waits for an answer as long as `TIMEOUT`; None without a cluster in the settings.
+        The connection, with `TIMEOUT` for responses; None if no cluster is configured.
 
     Raises:
-        ConnectionError: nothing answers there.
-        ValueError: the address has no host or no port, or another scheme, or is of another machine, from where this
-            project's server, database or store cannot be reached.
+        ConnectionError: nothing responds there.
+        ValueError: the address lacks a host or a port, or has another scheme; or it is on another machine, which cannot
+            reach this project's server, database or result storage.
     """
     address = cluster_settings.cluster_address
     if not address:
@@ -81,8 +81,8 @@ def _refuse_what_is_here(address: str) -> None:
 def final_state(future: PrefectFuture[Any]) -> State[Any]:
     """Wait for a task, and return its final state.
 
-    The cluster itself runs a task again whose worker process died. Where that happens three times more, Prefect would
-    show the task as Running for ever, and the future raises the cluster's own error: here it has crashed.
+    A cluster runs a task again if its worker process dies. After three more deaths the future raises the cluster's
+    error, and Prefect would show the task as Running forever: return Crashed instead.
     """
     try:
         future.result(raise_on_failure=False)
