@@ -17,12 +17,29 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Failed, Scheduled
 from pydantic import SecretStr
 
-from {{ cookiecutter.package_name }}.durable import alerts, checkpoints, discovery, doctor, drill, heartbeats, labels, results, upserts
+from {{ cookiecutter.package_name }}.durable import (
+    alerts,
+    checkpoints,
+    discovery,
+    doctor,
+    drill,
+    heartbeats,
+    labels,
+    results,
+    upserts,
+)
 from {{ cookiecutter.package_name }}.durable.checkpoints import IN_STORE, REMEMBERS
 from {{ cookiecutter.package_name }}.durable.errors import RunFailedError
 from {{ cookiecutter.package_name }}.durable.labels import AlertSettings
 from {{ cookiecutter.package_name }}.durable.probe import StoreError
-from {{ cookiecutter.package_name }}.durable.settings import PACKAGE, PREFIX, PROJECT, ROOT, ProjectSettings, settings
+from {{ cookiecutter.package_name }}.durable.settings import (
+    PACKAGE,
+    PREFIX,
+    PROJECT,
+    ROOT,
+    ProjectSettings,
+    settings,
+)
 from {{ cookiecutter.package_name }}.durable.steps import checkpoint
 
 from tests.support import toys
