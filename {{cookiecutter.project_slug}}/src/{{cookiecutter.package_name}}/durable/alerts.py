@@ -1,8 +1,7 @@
-"""Alerts: the Prefect server sends a message when a run of a deployment fails, is crashed or is late.
+"""Alerts: the Prefect server sends a message when a run of a deployment fails, crashes or is late.
 
-It does so by an automation, with one of Prefect's notification blocks. The message has the flow, the job, how much is
-done, the class of the error and the command that takes the run up. It does not have what an error says, for that may
-hold values of a record.
+It uses an automation with one of Prefect's notification blocks. The message names the flow, the job, its progress, the
+class of the error and the command to resume the run. It omits the error's text, which may contain values of a record.
 """
 
 import json
@@ -29,24 +28,24 @@ from .labels import settings
 from .settings import PREFIX, PROJECT
 
 AUTOMATION = f"{PROJECT}: alerts"
-"""Its name on the server."""
+"""The automation's name on the server."""
 BLOCK = f"{PROJECT}-alerts"
-"""The name of the notification block that keeps the URL, encrypted."""
+"""The name of the notification block that stores the URL, encrypted."""
 STATES = ("Failed", "TimedOut", "Crashed", "Late")
-"""The states of a run that people are told of."""
+"""The states of a run that send an alert."""
 SLACK = "hooks.slack.com"
 TEAMS = ("logic.azure.com", "api.powerplatform.com")
-"""The host of Slack's webhooks, and what those of Teams end with. Others get JSON with one field, `text`."""
+"""The host of Slack's webhooks, and the endings of those of Teams. Others get JSON with one field, `text`."""
 
 
 def prepare_alerts() -> str:
-    """Have the server send alerts, or none where the setting is empty. Idempotent.
+    """Set up alerts on the server, or remove them if the setting is empty. Idempotent.
 
     Returns:
-        Where they go, in words.
+        A line that says where alerts go.
 
     Raises:
-        SettingsError: there is no such block, or the URL is none of its service.
+        SettingsError: the block does not exist, or the URL does not fit its service.
     """
     url = settings.alert_url.get_secret_value()
     with get_client(sync_client=True) as client:
@@ -116,7 +115,7 @@ def _block(client: SyncPrefectClient, url: str) -> UUID:
 
 
 def _remove_blocks(client: SyncPrefectClient, but: UUID | None) -> None:
-    """Remove the blocks with an earlier URL, but not one that is used."""
+    """Delete the blocks with an earlier URL, except the one in use."""
     for kind in (CustomWebhookNotificationBlock, MicrosoftTeamsWebhook, SlackWebhook):
         with suppress(ObjectNotFound):
             block = client.read_block_document_by_name(BLOCK, kind.get_block_type_slug())

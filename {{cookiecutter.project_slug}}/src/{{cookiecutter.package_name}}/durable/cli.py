@@ -1,7 +1,7 @@
 """The command line. A user's mistake is one line on standard error, without a traceback.
 
 Exit codes: 0, all is done; 1, the run failed, and a new one does the rest; 2, the input or a setting is wrong, and
-nothing was written; 130, stopped by Ctrl-C. SIGTERM ends a run by that signal (143 in a shell), to be resumed.
+nothing was written; 130, stopped by Ctrl-C. SIGTERM ends a run by that signal (143 in a shell); you can resume it.
 """
 
 import gc
@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from .errors import InputError, RunFailedError, one_line
 
-# What takes long to import is imported where it is used.
+# Slow modules are imported where they are used.
 if TYPE_CHECKING:
     from prefect import Flow
 
@@ -28,19 +28,19 @@ PACKAGE = __name__.partition(".")[0]
 app = App(
     name=PACKAGE, version_flags=(), help="Run flows that resume after a crash.", suppress_keyboard_interrupt=False
 )
-RUN = App(name="run", help="Run a flow. Run it again after anything: what is done stays done.")
-"""For the help: `_run_app` has the flows."""
+RUN = App(name="run", help="Run a flow. You can repeat it at any time.")
+"""A stub for the help: `_run_app` adds the flows."""
 app.command(RUN)
 
 
 @app.command
 def backfill(flow: str, *, since: str, until: str, window: str = "1d", zone: str = "UTC", verbose: bool = False) -> int:
-    """Load a while in the past again, window by window. It does not change up to where the source is loaded.
+    """Load a past period again, window by window. The high-water mark does not move.
 
     Args:
         flow: Its name.
         since: A date, or a date and a time: 2026-01-31 or 2026-01-31T10:00.
-        until: Likewise; exclusive.
+        until: The end, in the same form; exclusive.
         window: How much to load at a time: 1w, 1d, 6h or 30m.
         zone: The time zone of both, such as Europe/Berlin.
         verbose: Show Prefect's own log.
@@ -70,7 +70,7 @@ def resume(*, verbose: bool = False) -> int:
     """
     from .server import server, start_early
 
-    # While the rest is imported.
+    # The server starts while the rest is imported.
     start_early()
     from .results import register
     from .resume import resume_dead_runs
@@ -85,14 +85,14 @@ def resume(*, verbose: bool = False) -> int:
 
 @app.command
 def status() -> int:
-    """Show how far each job and each source is, which effects are not delivered, and which runs were killed."""
+    """Show the progress of jobs and sources, undelivered effects, and killed runs."""
     from . import checkpoints, discovery, high_water, outbox, upserts
     from .runs import dead
     from .steps import suffix
 
     discovery.flows()
     upserts.prepare()
-    # What has another one is of a database that is gone.
+    # Jobs with another suffix belong to an older database.
     ours = suffix(upserts.epoch())
     with _store():
         jobs = checkpoints.status()
@@ -113,7 +113,7 @@ def status() -> int:
 
 @app.command
 def reset(job: str) -> int:
-    """Forget what is done of a job, and up to where its source is loaded: the next run does it again. Rows stay.
+    """Reset a job: delete its checkpoints and its high-water mark, so that the next run does it again. Rows stay.
 
     Args:
         job: Its flow and name, as `status` shows them: `load-orders/orders`.
@@ -126,7 +126,7 @@ def reset(job: str) -> int:
     with _store():
         try:
             remembered = checkpoint(job, upserts.epoch())
-            # The mark first: with chunks that are forgotten alone, a run would still pass over what is before it.
+            # The mark first: if only the chunks were reset, a run would still ask for changes since the mark only.
             known = high_water.forget(remembered.job)
             known |= remembered.reset()
         except ValueError as error:
@@ -159,7 +159,7 @@ def resend(job: str) -> int:
 
 @app.command
 def setup() -> int:
-    """Prepare what flows need: the place for results, and the tables. Idempotent."""
+    """Prepare what flows need: the result storage and the tables. Idempotent."""
     from prefect.settings import PREFECT_API_URL
 
     from . import discovery, results, server, upserts
@@ -167,7 +167,7 @@ def setup() -> int:
     from .probe import StoreError
 
     discovery.flows()
-    # So that the first run need not.
+    # This saves the first run the time.
     server.prepare()
     limits = RateLimit.every.values() if PREFECT_API_URL.value() else ()
     try:
@@ -184,10 +184,10 @@ def setup() -> int:
 
 @app.command
 def prepare_server(*, within: int | None = None) -> int:
-    """Tell the Prefect server what it has to know before `prefect deploy`. Idempotent.
+    """Prepare the Prefect server for `prefect deploy`. Idempotent.
 
     Args:
-        within: Seconds without a heartbeat after which a run is Crashed; three times the time between two by default.
+        within: Seconds without a heartbeat after which a run is Crashed; default: three times the heartbeat interval.
     """
     from . import deployments, results
     from .alerts import prepare_alerts
@@ -214,10 +214,10 @@ def prepare_server(*, within: int | None = None) -> int:
 
 @app.command
 def doctor(*, deep: bool = False) -> int:
-    """Look at the set-up: say in one line each what is right, what is wrong, and what to do.
+    """Check the setup: print a line for each check, with what is wrong and what to do.
 
     Args:
-        deep: Hold a crash drill too: deploy a flow, kill its process, and wait until a worker has resumed its run.
+        deep: Run a crash drill too: deploy a flow, kill its process, and wait until a worker has resumed its run.
     """
     from .doctor import look
 
@@ -230,7 +230,7 @@ def doctor(*, deep: bool = False) -> int:
 
 @app.command
 def check_server() -> int:
-    """Tell whether a Prefect server is set, answers, and takes this project's login."""
+    """Check that a Prefect server is configured, responds, and accepts this project's login."""
     from prefect.settings import PREFECT_API_URL
 
     from .server import check
@@ -241,7 +241,7 @@ def check_server() -> int:
 
 @app.command
 def check_prefect_yaml() -> int:
-    """Name keys of `prefect.yaml` that Prefect does not know, and so ignores."""
+    """List keys of `prefect.yaml` that Prefect does not know, and so ignores."""
     from .prefect_yaml import faults
 
     found = faults()
@@ -265,7 +265,7 @@ def flow(name: str, *, source: Annotated[Literal["files", "api"], Parameter(name
 
 
 def _run_app(first: str) -> App:
-    """Return `run` with a command for each flow of the project; where there is one alone, it is that command too.
+    """Return `run` with a command for each flow of the project; a single flow is also the default command.
 
     Args:
         first: what follows `run`: the name of a flow, or an option.
@@ -279,7 +279,7 @@ def _run_app(first: str) -> App:
     if not known:
         raise InputError("there is no flow yet; write the first one with: make flow NAME=orders")
 
-    # Else the only flow would take a misspelt name for its first parameter.
+    # Otherwise the only flow would take a misspelt name as its first parameter.
     if first and not first.startswith("-") and first not in known:
         raise InputError(f"there is no flow {first!r}; there are: {', '.join(known)}. Give parameters after its name")
 
@@ -291,12 +291,12 @@ def _run_app(first: str) -> App:
 
 
 def _command(flow: "Flow[Any, Any]") -> Callable[..., int]:
-    """Return a function with the parameters and the docstring of a flow, and `verbose`."""
+    """Return a function with the parameters and the docstring of a flow, plus `verbose`."""
 
     def command(*args: Any, verbose: bool = False, **kwargs: Any) -> int:
         return _run(flow, inspect.signature(flow.fn).bind(*args, **kwargs).arguments)
 
-    # Without what pydantic asks of a value: Prefect looks at that.
+    # Without pydantic's constraints: Prefect validates the values.
     hints = get_type_hints(inspect.unwrap(flow.fn))
     shown = inspect.signature(flow.fn)
     parameters = [each.replace(annotation=hints.get(each.name, str)) for each in shown.parameters.values()]
@@ -332,8 +332,8 @@ def _run(flow: "Flow[Any, Any]", given: Mapping[str, Any]) -> int:
     except ParameterTypeError as error:
         raise InputError(" ".join(str(error).split())) from None
     _input(look_for_cluster)
-    # Before a server is started and a flow run is made: a wrong input leaves no trace, and a run that has nothing to do
-    # ends at once.
+    # Before any server starts and any flow run exists: a wrong input leaves no trace, and a run with nothing to do ends
+    # at once.
     report = all_done(flow, parameters)
     if report is not None and not PREFECT_API_URL.value():
         _show(report)
@@ -357,7 +357,7 @@ def _run(flow: "Flow[Any, Any]", given: Mapping[str, Any]) -> int:
 
 
 def _input(look: Callable[[], None]) -> None:
-    """Call what looks at a setting: what it raises is a mistake of the user's."""
+    """Call a check of a setting: report its errors as mistakes of the user."""
     try:
         look()
     except (ConnectionError, ValueError) as error:
@@ -377,7 +377,7 @@ def _server(needed: bool) -> Iterator[None]:
 
 @contextmanager
 def _store() -> Iterator[None]:
-    """Have the store of results within reach, if checkpoints are in it."""
+    """Make the result storage available, if it holds the checkpoints."""
     from . import checkpoints, results
 
     needed = checkpoints.IN_STORE and results.NEEDS_SERVER
@@ -388,9 +388,9 @@ def _store() -> Iterator[None]:
 
 
 def _be_quiet() -> None:
-    # Prefect reads it when it is imported.
+    # Prefect reads this variable on import.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    # Else loggers that nobody has set up would write to the terminal, such as Google's, which keep to themselves.
+    # Otherwise loggers without handlers, such as Google's, would write to the terminal.
     logging.lastResort = logging.NullHandler()
 
 
@@ -400,7 +400,7 @@ def _complain(error: object) -> int:
 
 
 def _show(report: Any) -> None:
-    """Print what a run returns, where it is the report of `run_chunks`."""
+    """Print the result of a run, if it is the report of `run_chunks`."""
     from .artifacts import records
     from .chunks import RESUMES, redo
 
@@ -420,7 +420,7 @@ def _show(report: Any) -> None:
 
 
 def _read_env_file() -> None:
-    """Let `.env` hold settings of Prefect too, which itself reads that of the current folder only."""
+    """Load Prefect's settings from the project's `.env`: Prefect only reads that of the current folder."""
     from .settings import env_variables
 
     env_variables(Path(".env").absolute())
@@ -431,11 +431,11 @@ def _read_env_file() -> None:
 
 def main() -> None:
     """Run the command line, and exit."""
-    # Imports make many objects and little garbage: without its collector a command starts a tenth faster.
+    # Imports create many objects and little garbage: without the collector a command starts a tenth faster.
     gc.disable()
     try:
         _read_env_file()
-        # What the option says of itself is for the help: it has to be known before Prefect is imported.
+        # The option itself is parsed too late: this must be known before Prefect is imported.
         if "--verbose" not in sys.argv:
             _be_quiet()
         if sys.argv[1:2] == ["run"]:
@@ -462,9 +462,9 @@ def _what_stays() -> str:
 
 
 def _fail(error: Exception) -> int:
-    """Say in one line what fails, where that is no fault of the code; return the exit code."""
+    """Print an expected error in one line, and return the exit code; other errors are faults of the code."""
     if isinstance(error, ValidationError) and error.title.endswith("Settings"):
-        # Of Prefect, which then cannot be imported.
+        # One of Prefect's settings is invalid, so Prefect cannot be imported.
         fault = error.errors()[0]
         name = ".".join(map(str, (error.title, *fault["loc"])))
         return _complain(f"Prefect refuses a setting, {name}: {fault['msg']}; correct its PREFECT_ variable")
@@ -477,7 +477,7 @@ def _fail(error: Exception) -> int:
     if isinstance(error, ServerError):
         return _complain(error)
     if isinstance(error, upserts.ERRORS):
-        # An ArgumentError of SQLAlchemy's is about a setting; other errors are the database's.
+        # SQLAlchemy's ArgumentError is about a setting; other errors are the database's.
         if type(error).__name__ in ("ArgumentError", "MissingMigrationError", "MissingTablesError"):
             return _complain(error)
         print(f"the database fails: {one_line(getattr(error, 'orig', error))}", file=sys.stderr)
@@ -487,7 +487,7 @@ def _fail(error: Exception) -> int:
         print(f"the Prefect server answers {answer}; make doctor looks at it", file=sys.stderr)
         return 1
     if isinstance(error, ConnectionAbortedError):
-        # Of Ray: it quotes a traceback of Ray's server, which ends with the reason.
+        # Ray's error quotes a traceback of its server; the last line is the reason.
         print(f"the cluster refuses this run: {str(error).splitlines()[-1]}", file=sys.stderr)
         return 1
     if isinstance(error, OSError | StoreError):

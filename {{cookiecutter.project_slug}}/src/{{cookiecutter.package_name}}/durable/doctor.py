@@ -1,7 +1,7 @@
-"""Look at the set-up: `make doctor` says in one line each what is right, what is wrong, and what to do.
+"""Checks of the setup: `make doctor` prints a line for each, with what is wrong and what to do.
 
-It looks at what commands and runs rely on. It writes a probe into the store and deletes it, and creates the tables of
-a new database, as a run would. With `DEEP=1` it holds a crash drill too; see `drill.py`.
+It checks what commands and runs rely on. It writes a probe to the result storage and deletes it, and creates the
+tables of a new database, as a run would. With `DEEP=1` it also runs a crash drill; see `drill.py`.
 """
 
 import os
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 LEAST_DISK = 1 << 30
-"""Bytes that should be free where `home` is."""
+"""The minimum of free bytes on the disk of `home`."""
 CLOCKS_APART = 5.0
-"""Seconds by which this clock may differ from the server's: heartbeats and schedules go by both."""
+"""The maximum difference in seconds from the server's clock: heartbeats and schedules rely on both."""
 
 
 class Finding(NamedTuple):
-    """What the look at one thing has found."""
+    """The outcome of a check."""
 
     verdict: str
-    """`ok`, `wrong`, or `-` where there is nothing to look at."""
+    """`ok`, `wrong`, or `-` if nothing was checked."""
     what: str
     said: str
-    """In one line; what to do, if it is wrong."""
+    """One line; for `wrong`, it says what to do."""
 
 
 class WrongError(Exception):
@@ -50,14 +50,14 @@ class WrongError(Exception):
 
 
 class NothingError(Exception):
-    """There is nothing to look at. The message says why."""
+    """The check does not apply. The message says why."""
 
 
 def look(deep: bool = False) -> Iterator[Finding]:
-    """Yield a finding for each thing, as soon as it was looked at.
+    """Yield a finding for each check, as soon as it is made.
 
     Args:
-        deep: whether to hold a crash drill at the end, which takes a minute or two.
+        deep: whether to run a crash drill at the end, which takes a minute or two.
     """
     for what, check in CHECKS.items():
         yield _finding(what, check)
@@ -97,7 +97,7 @@ def _finding(what: str, check: Callable[[], str]) -> Finding:
     except NothingError as reason:
         return Finding("-", what, str(reason))
     except Exception as error:
-        # Whatever a library raises is what is wrong.
+        # A library may raise anything: report it as the finding.
         return Finding("wrong", what, one_line(getattr(error, "orig", None) or error))
 
 
@@ -269,7 +269,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "runs": _zombies,
     "cluster": _cluster,
 }
-"""What can be looked at without a server."""
+"""The checks that need no server."""
 ASKED: dict[str, Callable[["SyncPrefectClient"], str]] = {
     "versions": _versions,
     "clock": _clock,
@@ -277,4 +277,4 @@ ASKED: dict[str, Callable[["SyncPrefectClient"], str]] = {
     "alerts": _alerts,
     "workers": _workers,
 }
-"""What the server is asked."""
+"""The checks that ask the server."""

@@ -1,8 +1,8 @@
-"""The crash drill of `make doctor DEEP=1`: kill the process of a deployed run, and see the run resumed.
+"""The crash drill of `make doctor DEEP=1`: kill the process of a deployed run, and check that the run resumes.
 
-The drill deploys a flow of two chunks beside the project's own, in their work pool. The flow kills its own process
-after the first chunk. Then the server must have the run as Crashed, and a worker must resume it in a new process, which
-must find the first chunk done.
+The drill deploys a flow of two chunks beside the project's own, in their work pool. The flow kills its process after
+the first chunk. Then the server must mark the run Crashed, and a worker must resume it in a new process, which must
+skip the first chunk.
 """
 
 import os
@@ -28,12 +28,12 @@ from .tasks import durable_task
 
 FLOW = "crash-drill"
 WAIT = 300.0
-"""Seconds for a worker to run the flow until its process is killed, and as many to resume it."""
+"""Seconds for a worker to run the flow until its process is killed, and again for a worker to resume it."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A chunk of nothing."""
+    """An empty chunk."""
 
     key: str
 
@@ -47,17 +47,17 @@ PARTS = [Part("before the kill"), Part("after the kill")]
 
 @durable_task(version="1")
 def do(part: Part, step: Step) -> Counts | None:
-    """Do nothing, and remember that it is done."""
+    """Do nothing, and write the checkpoint."""
     with step as connection:
         return None if connection is None else {"parts": 1}
 
 
 @durable_flow(name=FLOW)
 def crash_drill() -> RunReport:
-    """Do one chunk and kill this process; in the next process, do both.
+    """Do one chunk and kill this process; in the next process, run both chunks.
 
     Raises:
-        RunFailedError: the next process does not see what this one did.
+        RunFailedError: the next process does not skip the finished chunk.
     """
     job = str(flow_run.id)
     if flow_run.run_count == 1:
@@ -73,12 +73,12 @@ def crash_drill() -> RunReport:
 
 
 def hold(client: SyncPrefectClient) -> str:
-    """Hold the drill: deploy the flow, wait for the crash, resume the run, and remove everything from the server.
+    """Run the drill: deploy the flow, wait for the crash, resume the run, and remove everything from the server.
 
-    Where something is wrong, the run stays there with its log.
+    If something is wrong, the run stays there with its log.
 
     Returns:
-        How long it took, in words.
+        A line with the times that it took.
 
     Raises:
         RunFailedError: something is wrong. The message says what, and what to do.
@@ -106,9 +106,9 @@ def hold(client: SyncPrefectClient) -> str:
 
 
 def _deploy(client: SyncPrefectClient) -> UUID:
-    """Deploy the flow as one of the project's own is: with its work pool, image, variables and pull steps."""
+    """Deploy the drill like a flow of the project: with its work pool, image, variables and pull steps."""
     ours = FlowFilter.model_validate({"name": {"any_": list(discovery.flows())}})
-    # Flows of other projects may have these names.
+    # Flows of other projects may have the same names.
     known = client.read_deployments(flow_filter=ours)
     like = next((each for each in known if (each.entrypoint or "").startswith(f"{PACKAGE}.")), None)
     if not like:

@@ -1,4 +1,4 @@
-"""Keys of prefect.yaml that Prefect does not know, and so ignores: `make lint` names their lines."""
+"""Check of `prefect.yaml` for keys that Prefect ignores; `make lint` prints their lines."""
 
 import ast
 import json
@@ -16,15 +16,15 @@ from .settings import PACKAGE, PROJECT, ROOT
 
 FILE = ROOT / "prefect.yaml"
 POOL = PROJECT
-"""The work pool that `make deploy` makes; what others take as job variables is not known here."""
+"""The work pool that `make deploy` creates. Job variables of other pools are not checked."""
 TEMPLATE = ROOT / "work-pool.json"
-"""The work pool's own template of jobs, where it has one."""
+"""The work pool's own job template, if it has one."""
 ANCHORS = "definitions"
-"""The key under which Prefect's documentation keeps what is used more than once."""
+"""The key for shared definitions in Prefect's documentation."""
 
 
 def faults(file: Path = FILE) -> list[str]:
-    """Return a line for each fault of the file, which may be that it cannot be read."""
+    """Return a line for each fault of the file, such as an unknown key or a syntax error."""
     try:
         return list(unknown_keys(file.read_text(encoding="utf-8")))
     except yaml.MarkedYAMLError as error:
@@ -37,13 +37,13 @@ def faults(file: Path = FILE) -> list[str]:
 
 
 def unknown_keys(text: str) -> Iterator[str]:
-    """Yield a line for each key that Prefect's own models of the file do not have: they take it, and drop it.
+    """Yield a line for each key that Prefect's models of the file lack, and that Prefect would silently drop.
 
-    So too for job variables that the work pool does not have, flows that the project and parameters that a flow does
-    not have, and keys that stand twice.
+    Also reports job variables that the work pool lacks, unknown flows, parameters that a flow lacks, and duplicate
+    keys.
     """
     if (document := yaml.compose(text)) is not None:
-        # What has an alias is met more than once.
+        # A node with an alias is visited more than once.
         yield from dict.fromkeys([*_unknown(document, [PrefectYamlModel], {ANCHORS}, {}), *_repeated(document)])
 
 
@@ -55,7 +55,7 @@ def _unknown(
             yield from _unknown(item, models, more, names)
     elif isinstance(node, yaml.MappingNode):
         for model in models:
-            # Some are written with names of models that come after them.
+            # Some models refer to models that are defined after them.
             model.model_rebuild(force=True)
         fields = {name: field for model in models for name, field in model.model_fields.items()}
         known = {field.alias or name: field for name, field in fields.items()}
@@ -109,7 +109,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _job_variables() -> Collection[str]:
-    """Those of the work pool: of its own template, or of Prefect's for processes."""
+    """Return the job variables of the work pool: of its own template, or of Prefect's template for processes."""
     own = TEMPLATE.exists()
     template = json.loads(TEMPLATE.read_text()) if own else ProcessWorker.get_default_base_job_template()
     properties: dict[str, Any] = template.get("variables", {}).get("properties", {})
@@ -117,7 +117,7 @@ def _job_variables() -> Collection[str]:
 
 
 def _parameters(entrypoint: str) -> Collection[str] | None:
-    """Those of the flow, as they are written; empty where it takes any, and None where it is not found."""
+    """Return the parameters in the flow's source; empty if it takes any, None if the flow is not found."""
     path, _, name = entrypoint.rpartition(":" if ":" in entrypoint else ".")
     file = ROOT / path if ":" in entrypoint else ROOT / "src" / f"{path.replace('.', '/')}.py"
     if file.is_file():

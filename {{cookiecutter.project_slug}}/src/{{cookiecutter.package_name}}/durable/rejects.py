@@ -1,6 +1,6 @@
-"""Rejected records, set aside with their reasons: they neither stop a run nor vanish.
+"""Rejected records: stored with their reasons, while the run goes on.
 
-Each chunk writes a file of its own before its step counts as done; the run collects them in one file a job.
+Each chunk writes its own file before its step counts as done; the run collects them in one file per job.
 """
 
 import csv
@@ -19,47 +19,47 @@ from pydantic import ValidationError
 from . import deployments
 from .settings import settings
 
-# Of the process: quoted fields may be as long as others, and version 0.1 wrote records of any length.
+# For the whole process: quoted fields may be as long as others, and version 0.1 wrote records of any length.
 csv.field_size_limit(2**31 - 1)
 
 SHOWN = 1000
-"""Rejected records of a chunk that Prefect's server keeps where the disk does not last."""
+"""The maximum number of a chunk's rejected records on Prefect's server, for deployments whose disk does not last."""
 LONGEST = 2000
-"""Characters of a record and of its reason that are kept: programs that read CSV refuse fields without end."""
+"""The maximum characters stored of a record, and of a reason: programs that read CSV refuse very long fields."""
 COLUMNS = ("file", "chunk", "line", "reason", "record")
-"""Of the file that `collect` writes."""
+"""The columns of the file that `collect` writes."""
 
 
 class Reject(NamedTuple):
-    """A record that was set aside."""
+    """A rejected record."""
 
     place: int
-    """Where it is in its chunk. A chunk that has a method `line` tells by it which line of the source that is."""
+    """The record's position in its chunk. A chunk with a method `line` maps it to a line of the source."""
     reason: str
     record: str
 
     @classmethod
     def of(cls, place: int, record: object, error: ValueError) -> "Reject":
-        """Return a rejected record, with what pydantic or another check says against it as the reason."""
+        """Return a rejected record; the reason is an error of pydantic or of another check."""
         reason = str(error)
         if isinstance(error, ValidationError):
             faults = [
                 (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, "), fault["input"])
                 for fault in error.errors()
             ]
-            # What is found by the whole record, and not by a field, has no place in it.
+            # A check of the whole record names no field.
             reason = "; ".join(f"{name}: {say} (found {value!r})" if name else say for name, say, value in faults)
         return cls(place, reason, str(record))
 
 
 def set_aside(job: str, key: str, label: str, rejects: Sequence[Reject]) -> None:
-    """Keep the rejected records of a chunk. Idempotent.
+    """Store the rejected records of a chunk. Idempotent.
 
     Args:
         job: the full name of the job.
-        key: of the chunk.
-        label: of the chunk, for people.
-        rejects: all of the chunk.
+        key: the chunk's key.
+        label: the chunk's name for people.
+        rejects: all rejected records of the chunk.
     """
     if not rejects:
         return
@@ -76,16 +76,16 @@ def set_aside(job: str, key: str, label: str, rejects: Sequence[Reject]) -> None
 
 
 def collect(job: str, chunks: Collection[Any]) -> tuple[int, Path | None]:
-    """Write the rejected records of these chunks into `<home>/rejects/<flow>/<job>.csv`.
+    """Collect the rejected records of these chunks in `<home>/rejects/<flow>/<job>.csv`.
 
-    Those of other files than theirs stay in it: a job may load several sources, one after the other.
+    Records of other source files stay in it: a job may load several sources, one after the other.
 
     Args:
         job: the full name of the job.
-        chunks: of the source, each with a `key` and a `label`; a `path` names the file that a chunk is from.
+        chunks: the chunks of the source, each with a `key` and a `label`; a `path` names the chunk's file.
 
     Returns:
-        The number of records of these chunks, and the file; no file where they have none.
+        The number of records of these chunks, and the file; None instead of the file if there are no records.
     """
     target = settings.home / "rejects" / f"{job}.csv"
     files = {str(getattr(chunk, "path", "")) for chunk in chunks}
@@ -99,7 +99,7 @@ def collect(job: str, chunks: Collection[Any]) -> tuple[int, Path | None]:
         return 0, None
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f".{target.name}.lock")):
-        # A file of version 0.1 has no column `file`.
+        # Files of version 0.1 have no column `file`.
         kept = [row for row in _read(target) if row.get("file", "") not in {*files, ""}]
         others = [(row["file"], row["chunk"], int(row["line"]), row["reason"], row["record"]) for row in kept]
         if found or others:
@@ -110,35 +110,35 @@ def collect(job: str, chunks: Collection[Any]) -> tuple[int, Path | None]:
 
 
 def count(job: str, key: str, report: Mapping[str, int]) -> None:
-    """Keep how many records a chunk has, and how many of them were rejected, as far as its task tells.
+    """Store how many records a chunk has, and how many of them were rejected, if its task reports them.
 
     Args:
         job: the full name of the job.
-        key: of the chunk.
-        report: the counts of the chunk; `read` and `rejected` are looked at.
+        key: the chunk's key.
+        report: the counts of the chunk; `read` and `rejected` are used.
     """
     if report.get("read"):
         path = _counts(job)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # One write a line: processes of one job do not mix theirs.
+        # One write per line, so that processes of one job do not interleave.
         with path.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow((key, report["read"], report.get("rejected", 0)))
 
 
 def counted(job: str, keys: Iterable[str]) -> tuple[int, int]:
-    """Return how many records these chunks have and how many of them were rejected, in whatever run that was."""
+    """Return how many records these chunks have, and how many of them were rejected, over all runs."""
     known = {}
     path = _counts(job)
     if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
-            # A crash may have left half a line.
+            # A crash may have left an incomplete line.
             known = {row[0]: (int(row[1]), int(row[2])) for row in csv.reader(file) if len(row) == 3 and row[2]}
     counts = [known[key] for key in keys if key in known]
     return sum(read for read, _ in counts), sum(rejected for _, rejected in counts)
 
 
 def adopt(old: str, job: str) -> None:
-    """Take over what was set aside for a job under another name, unless the job has some of its own."""
+    """Move the rejected records of a job from its old name, unless the new name has some."""
     before, now = (settings.home / "rejects" / "parts" / name for name in (old, job))
     if before.is_dir() and not now.exists():
         now.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ def _part(job: str, key: str) -> Path:
 
 
 def _read(path: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows of a file of rejected records, if it is there."""
+    """Yield the rows of a file of rejected records, if it exists."""
     if not path.exists():
         return
     with path.open(newline="", encoding="utf-8") as file:
@@ -164,7 +164,7 @@ def _read(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _write(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Write a CSV file whole or not at all: a crash leaves the old one or the new one."""
+    """Write a CSV file completely or not at all: a crash leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
@@ -178,7 +178,7 @@ def _write(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) 
 
 def _short(value: object) -> str:
     text = str(value)
-    # With what is said of it, it is as long as one that is kept whole: what is read and written again stays as it is.
+    # The note counts towards LONGEST, so that shortened text is not shortened again when it is rewritten.
     shown = text if len(text) <= LONGEST else f"{text[: LONGEST - 30]}… ({len(text)} characters)"
-    # Databases and spreadsheets take no zero bytes.
+    # Databases and spreadsheets do not accept zero bytes.
     return shown.replace("\0", "␀")

@@ -1,8 +1,8 @@
-"""Resuming flow runs whose process was killed: Prefect 3.9 leaves them Running for ever, and retries only ended ones.
+"""Resuming of killed flow runs: Prefect 3.9 leaves them Running forever, and retries only runs that have ended.
 
-Those of this machine are known by their file locks (`runs.py`). Those of a deployment may have died elsewhere; a worker
-that saw it, or the automation of `heartbeats.py`, has put them to Crashed on the server. A run is only ever resumed by
-its own flow, and one that a person has ended (Cancelled, Failed, Completed) stays so.
+File locks tell which runs of this machine were killed (`runs.py`). Runs of a deployment may have died elsewhere: a
+worker that saw it, or the automation of `heartbeats.py`, has marked them Crashed on the server. Only its own flow
+resumes a run, and a run that a person has ended (Cancelled, Failed, Completed) stays so.
 """
 
 import inspect
@@ -33,24 +33,24 @@ from .settings import settings
 
 KILLED = "The process of this run was killed."
 FIRST_REPORT = "Process exited with status code"
-"""How a worker's report of a killed process begins, before the hooks of `on_crashed`; it reports again after them."""
+"""The start of a worker's first report of a killed process; it reports again after the hooks of `on_crashed`."""
 EXECUTED = "prefect.worker.executed-flow-run"
-"""The event by which a worker says that it has done all for a run."""
+"""The event that a worker sends when it has finished all work for a run."""
 REPORTS = 30.0
-"""Seconds after the first report within which the second one comes; it would end a run that is scheduled before it."""
+"""Seconds after the first report within which the second one comes. It would end a run scheduled before it."""
 DEATH = 5.0
-"""Seconds within which a worker reports that a process of its machine is dead."""
+"""Seconds within which a worker reports the death of a process on its machine."""
 
 
 def resume_dead_runs(show: Callable[[Any], None]) -> bool:
-    """Put each dead run to Crashed and retry it: here, or by a worker where it belongs to a deployment.
+    """Mark each killed run Crashed and retry it: here, or by a worker if it belongs to a deployment.
 
     Args:
-        show: is called with what each run returns that was finished here.
+        show: called with the result of each run that completed here.
 
     Returns:
-        Whether all of them are finished, scheduled or forgotten. A run whose flow is gone, or does not take its
-        parameters any more, is named and left.
+        Whether all of them are completed, scheduled or forgotten. A run stays, with a message, if its flow is gone or
+        no longer takes its parameters.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     try:
@@ -67,7 +67,7 @@ def resume_dead_runs(show: Callable[[Any], None]) -> bool:
 
 
 class Resuming:
-    """Resume runs of one Prefect server by the flows that are known here."""
+    """Resume runs of one Prefect server with the flows of this project."""
 
     def __init__(
         self, client: SyncPrefectClient, known: Mapping[str, Flow[Any, Any]], show: Callable[[Any], None]
@@ -77,7 +77,7 @@ class Resuming:
         self.show = show
 
     def resume(self, flow_run_id: UUID) -> bool:
-        """Resume a run that died on this machine; tell whether that is settled."""
+        """Resume a run that was killed on this machine; return whether it is settled."""
         try:
             flow_run = self.client.read_flow_run(flow_run_id)
         except ObjectNotFound:
@@ -85,7 +85,7 @@ class Resuming:
             forget(flow_run_id)
             return True
         state = flow_run.state
-        # Ended by a person: a process that is killed leaves its run Running, and Prefect makes that Crashed.
+        # A person ended it: a killed process leaves its run Running, which Prefect turns into Crashed.
         if state and (state.is_cancelling() or (state.is_final() and not state.is_crashed())):
             print(f"Flow run {flow_run.name} is {state.name}; it stays so.")
             forget(flow_run_id)
@@ -107,7 +107,7 @@ class Resuming:
             parameters=flow.validate_parameters(flow_run.parameters),
             return_type="state",
         )
-        # A busy server may have read only now which tasks the killed process had begun.
+        # A busy server may have recorded tasks of the killed process only after the requeue.
         self._end_tasks(flow_run, ["RUNNING"])
         if not ended.is_completed():
             print(f"Flow run {flow_run.name} ended {ended.name}: {one_line(ended.message)}", file=sys.stderr)
@@ -118,7 +118,7 @@ class Resuming:
         return True
 
     def _misfit(self, name: str, parameters: dict[str, Any]) -> str:
-        """Why no flow of this project can take up a run, or an empty text where one can."""
+        """Return why no flow of this project can resume a run, or an empty text if one can."""
         if name not in self.known:
             return f"this project has no flow {name}; rename it back, or cancel the run in Prefect's UI"
         flow = self.known[name]
@@ -130,7 +130,7 @@ class Resuming:
         return ""
 
     def crashed(self) -> list[FlowRun]:
-        """Return the runs of deployments of the project's flows that the server has as crashed, oldest first."""
+        """Return the Crashed runs of the project's deployments on the server, oldest first."""
         if not self.known:
             return []
         flow = FlowFilter.model_validate({"name": {"any_": list(self.known)}})
@@ -139,7 +139,7 @@ class Resuming:
         return self.client.read_flow_runs(flow_filter=flow, flow_run_filter=runs, sort=FlowRunSort.START_TIME_ASC)
 
     def schedule(self, flow_run: FlowRun) -> bool:
-        """Have a worker resume a run of a deployment, unless it has been resumed elsewhere meanwhile."""
+        """Schedule a run of a deployment for a worker to resume, unless it has been resumed elsewhere."""
         flow_run = self._reported(flow_run)
         if not (flow_run.state and (flow_run.state.is_running() or flow_run.state.is_crashed())):
             return True
@@ -148,7 +148,7 @@ class Resuming:
         return True
 
     def _reported(self, flow_run: FlowRun) -> FlowRun:
-        """Wait until a worker has nothing more to report of a run whose process was killed, and return the run."""
+        """Wait for a worker's last report about a killed run, and return the run."""
         seen = time.monotonic()
         while flow_run.state and self._has_more_to_come(flow_run, flow_run.state, time.monotonic() - seen):
             time.sleep(0.5)
@@ -156,7 +156,7 @@ class Resuming:
         return flow_run
 
     def _has_more_to_come(self, flow_run: FlowRun, state: State, waited: float) -> bool:
-        """Tell whether a worker may have more to report of a run that has been waited for so many seconds."""
+        """Tell whether a worker may still report about a run, after the given seconds of waiting."""
         if state.is_running():
             return waited < DEATH
         if not (state.is_crashed() and (state.message or "").startswith(FIRST_REPORT)):
@@ -173,18 +173,18 @@ class Resuming:
         try:
             return not self.client.read_events(done, limit=1).events
         except httpx.HTTPStatusError:
-            # A server that shows no events.
+            # The server does not serve events.
             return True
 
     def _requeue(self, flow_run: FlowRun) -> None:
         self._end_tasks(flow_run, ["PENDING", "RUNNING"])
-        # Once: people are told of each crash.
+        # Not if it is Crashed already: people get an alert for each crash.
         if not (flow_run.state and flow_run.state.is_crashed()):
             self.client.set_flow_run_state(flow_run.id, Crashed(message=KILLED), force=True)
         self.client.set_flow_run_state(flow_run.id, Scheduled(message="Resumed."), force=True)
 
     def _end_tasks(self, killed: FlowRun, states: list[str]) -> None:
-        """Put the tasks to Crashed that are in these states since the attempt of a flow run that was killed."""
+        """Mark the killed attempt's tasks in these states Crashed."""
         run = FlowRunFilter.model_validate({"id": {"any_": [killed.id]}})
         there = TaskRunFilter.model_validate({"state": {"type": {"any_": states}}})
         found: list[TaskRun] = []

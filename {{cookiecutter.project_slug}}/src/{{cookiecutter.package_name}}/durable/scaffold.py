@@ -1,6 +1,6 @@
-"""A new flow from skeletons: its source, table, test, sample and entry in `prefect.yaml`. Then it is the owner's.
+"""Generation of a flow from skeletons: its source, table, test, sample and entry in `prefect.yaml`.
 
-The skeletons of each kind of source are in a folder of its name, beside those that all flows have.
+The owner edits the new files. Each kind of source has its own folder of skeletons, beside those that all flows share.
 """
 
 import keyword
@@ -23,27 +23,27 @@ Source = Literal["files", "api"]
 
 PREFECT_YAML = ROOT / "prefect.yaml"
 LONGEST = 30
-"""Characters of a name: lines of code with it keep their length."""
+"""The maximum number of characters in a name, so that generated lines are not too long."""
 
 
 def write_flow(name: str, source: Source = "files") -> list[str]:
     """Write a flow `load-<name>`.
 
     Args:
-        name: what it loads, such as `orders`: lower-case letters and digits, dashes between.
-        source: what it loads from.
+        name: what the flow loads, such as `orders`: lower-case letters and digits, with dashes between.
+        source: the kind of source.
 
     Returns:
-        What was written, and what to do next, a line each.
+        The files that were written, and what to do next, one per line.
 
     Raises:
-        InputError: the name cannot be used, or something of that name is there; nothing was written.
+        InputError: the name is invalid, or already used; nothing was written.
     """
     module = name.replace("-", "_")
     targets = _targets(module, name, source)
     if reason := _unusable(name, module, targets):
         raise InputError(f"no flow was written: {reason}")
-    # As the tables were: the new one has to come by its migration, also to databases elsewhere.
+    # With the old tables only: a migration must create the new one, also in databases elsewhere.
     upserts.prepare(upgrade=True)
     templates = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701 - code
     values = {
@@ -77,7 +77,7 @@ def write_flow(name: str, source: Source = "files") -> list[str]:
 
 
 def _targets(module: str, name: str, source: Source) -> dict[str, Path]:
-    """Return the file that each skeleton becomes."""
+    """Return the target file of each skeleton."""
     flow = ROOT / "src" / PACKAGE / "flows" / module
     tables = {"tables.py.jinja": flow / "tables.py"} if upserts.WRITES else {}
     days = ("2026-01-01.csv", "2026-01-02.csv")
@@ -96,7 +96,7 @@ def _targets(module: str, name: str, source: Source) -> dict[str, Path]:
 
 
 def _unusable(name: str, module: str, targets: dict[str, Path]) -> str:
-    """Why a flow cannot have a name, or an empty text where it can."""
+    """Return why a flow cannot have this name, or an empty text if it can."""
     if not re.fullmatch(NAME, name):
         return f"{name!r} is not made of lower-case letters and digits, in words joined by single dashes"
     if len(name) > LONGEST:

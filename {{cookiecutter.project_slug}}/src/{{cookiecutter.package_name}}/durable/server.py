@@ -1,8 +1,8 @@
-"""Find the Prefect server of a command: the one that is set, or a temporary one for those who run none.
+"""The Prefect server of a command: the configured one, or a temporary one.
 
-Prefect starts a temporary server too, but that one outlives a killed run and prints the errors of its own shutdown.
-This one ends with its parent, however the parent ends, and writes to a log. Importing this module does not import
-Prefect, so you can call `start_early()` first: the server then starts while your process imports the rest.
+Prefect's own temporary server outlives a killed run, and prints the errors of its shutdown. This one ends with its
+parent, however the parent ends, and writes to a log. Importing this module does not import Prefect, so you can call
+`start_early()` first: the server then starts while your process imports the rest.
 """
 
 import asyncio
@@ -24,35 +24,35 @@ from uuid import UUID
 from filelock import FileLock
 
 HOST = "127.0.0.1"
-"""Of a temporary server."""
+"""The host of a temporary server."""
 START_TIMEOUT = 180.0
 """Seconds; the first start on a machine creates Prefect's own database."""
 CHECK_TIMEOUT = 10.0
-"""Seconds to wait for the answer of a server that is set."""
+"""Seconds to wait for a response of the configured server."""
 STOP_TIMEOUT = 15.0
-"""Seconds a temporary server has to write what it still holds."""
+"""Seconds for a temporary server to write what it still holds."""
 LEAN = {
     # Prefect registers the type of a block when you save one; all types take seconds, and imports of all collections.
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     # A temporary server ends before automations matter. Each of their services takes a second to start.
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    # Of a library that Prefect's server imports: its checks of types take long to compile.
+    # A library of Prefect's server: its type checks take long to compile.
     "PY_KEY_VALUE_DISABLE_BEARTYPE": "true",
 }
-"""Settings of a temporary server, unless the environment has them."""
+"""Settings of a temporary server, unless the environment sets them."""
 
 _early: subprocess.Popen[str] | None = None
 _answered: set[str] = set()
-"""URLs of servers that have answered this process: they are not asked again."""
+"""URLs of servers that have responded to this process: they are not checked again."""
 
 
 class ServerError(Exception):
-    """There is no Prefect server to use. The message names the one that was tried and what to do."""
+    """No Prefect server can be used. The message names the one that was tried, and what to do."""
 
 
 class Stoppable(Protocol):
-    """What ends a `uvicorn.Server`, without an import of uvicorn."""
+    """The part of `uvicorn.Server` that stops it, without an import of uvicorn."""
 
     started: bool
     should_exit: bool
@@ -74,13 +74,13 @@ def start_early(log: Path | None = None) -> None:
 
 @contextmanager
 def server(log: Path | None = None) -> Iterator[str]:
-    """Yield the URL of the Prefect API that is set, or of a temporary server, which stops when the context ends.
+    """Yield the URL of the configured Prefect API, or of a temporary server, which stops when the context ends.
 
     Args:
         log: the file for the temporary server's own messages; `server.log` in the project's home by default.
 
     Raises:
-        ServerError: the API that is set does not answer, or the temporary server does not start.
+        ServerError: the configured API does not respond, or the temporary server does not start.
     """
     global _early
     if "prefect" not in sys.modules:
@@ -106,9 +106,9 @@ def server(log: Path | None = None) -> Iterator[str]:
         _bypass_proxy()
         own = {
             PREFECT_API_URL: url,
-            # It asks for the login that the user's own server asks for.
+            # It requires the same login as the user's own server.
             PREFECT_API_AUTH_STRING: PREFECT_SERVER_API_AUTH_STRING.value(),
-            # It has no web page, so Prefect must not print the address of one.
+            # It serves no web page, so Prefect must not print an address.
             PREFECT_UI_URL: "",
         }
         with temporary_settings(own):
@@ -122,10 +122,10 @@ def server(log: Path | None = None) -> Iterator[str]:
 
 
 def check(url: str) -> None:
-    """Ask the Prefect API at a URL for something small, with the client and the client settings of Prefect.
+    """Send a small request to the Prefect API at a URL, with the client and the client settings of Prefect.
 
     Raises:
-        ServerError: it does not answer, or refuses this client.
+        ServerError: the API does not respond, or refuses this client.
     """
     if not url:
         raise ServerError("PREFECT_API_URL is not set")
@@ -142,7 +142,7 @@ def check(url: str) -> None:
             temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}),
             get_client(httpx_settings={"timeout": CHECK_TIMEOUT}, sync_client=True) as client,
         ):
-            # Unlike `/health`, this needs a valid login, and Prefect Cloud has it too.
+            # Unlike `/health`, this needs a valid login, and exists in Prefect Cloud too.
             client.read_work_pools(limit=1)
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
@@ -164,10 +164,10 @@ def check(url: str) -> None:
 
 
 def prepare() -> None:
-    """Create or upgrade Prefect's own database, unless an API is set, so that the first run need not. Idempotent.
+    """Create or upgrade Prefect's own database, unless an API is configured, to speed up the first run. Idempotent.
 
     Raises:
-        ServerError: a newer Prefect has made the database.
+        ServerError: the database is from a newer Prefect.
     """
     from prefect.settings import PREFECT_API_URL
 
@@ -185,7 +185,7 @@ def where(flow_run_id: UUID | None) -> str:
 
 
 def drain() -> None:
-    """Send the logs and events that Prefect still holds; after the server's end it would retry for a minute."""
+    """Send the logs and events that Prefect still holds: after the server has stopped, it would retry for a minute."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
@@ -206,7 +206,7 @@ def _start(log: Path | None) -> subprocess.Popen[str]:
     log.parent.mkdir(parents=True, exist_ok=True)
     pipe = subprocess.PIPE
     with log.open("ab") as errors:
-        # A session of its own, so that Ctrl-C reaches the run and not the server that it still talks to.
+        # In its own session, so that Ctrl-C reaches the run only, which still needs the server.
         return subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", __name__],
             stdin=pipe,
@@ -218,7 +218,7 @@ def _start(log: Path | None) -> subprocess.Popen[str]:
 
 
 def _url(process: subprocess.Popen[str], log: Path | None) -> str:
-    """Wait until the server has written its port, or what is wrong, as one line."""
+    """Wait for the server's first line: its port, or an error."""
     timeout = threading.Timer(START_TIMEOUT, process.kill)
     timeout.start()
     try:
@@ -233,7 +233,7 @@ def _url(process: subprocess.Popen[str], log: Path | None) -> str:
 
 
 def _bypass_proxy() -> None:
-    """Have this process and its children reach the temporary server directly, whatever proxy the environment names."""
+    """Make this process and its children reach the temporary server directly, without the environment's proxy."""
     others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
     if HOST not in others.split(","):
         os.environ["no_proxy"] = ",".join(filter(None, (others, HOST)))
@@ -255,14 +255,14 @@ def _serve(answer: TextIO) -> None:
     """Serve Prefect's API on a free port until standard input ends.
 
     Args:
-        answer: gets one line: the port when the API answers there, or what is wrong.
+        answer: gets one line: the port once the API responds there, or an error.
     """
     serving: list[Stoppable] = []
     threading.Thread(target=_end_with_parent, args=(serving,), daemon=True).start()
     os.environ |= LEAN | os.environ
     os.environ |= {"PREFECT_UI_ENABLED": "false", "PREFECT__SERVER_EPHEMERAL": "1"}
     if os.environ["PREFECT_API_BLOCKS_REGISTER_ON_START"] == LEAN["PREFECT_API_BLOCKS_REGISTER_ON_START"]:
-        # Else Prefect notes them as registered, and no later server does it.
+        # Otherwise Prefect records them as registered, and no later server registers them.
         os.environ["PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION"] = "false"
     try:
         _run(answer, serving)
@@ -275,7 +275,7 @@ def _serve(answer: TextIO) -> None:
 
 
 def _run(answer: TextIO, serving: list[Stoppable]) -> None:
-    # Imports make many objects and little garbage: without its collector they take an eighth less CPU time.
+    # Imports create many objects and little garbage: without the collector they take an eighth less CPU time.
     gc.disable()
     from prefect.settings import PREFECT_API_DATABASE_MIGRATE_ON_START, PREFECT_API_URL, temporary_settings
 
@@ -315,7 +315,7 @@ def _end_with_parent(serving: list[Stoppable]) -> None:
 
 
 def _lock() -> FileLock:
-    """Return the lock for changes of Prefect's database: two first starts at a time would spoil it."""
+    """Return the lock for changes of Prefect's database: two simultaneous first starts would damage it."""
     from prefect.settings import PREFECT_HOME
 
     home = PREFECT_HOME.value()
@@ -330,7 +330,7 @@ def _database_url() -> str:
 
 
 def _revision() -> str:
-    """Return what Prefect's SQLite database has as its revision after this version of Prefect; empty if unknown."""
+    """Return the version of Prefect and the revision of its SQLite database; empty if unknown."""
     from prefect import __version__
     from sqlalchemy import make_url
 
@@ -346,7 +346,7 @@ def _revision() -> str:
 
 
 def _head() -> Path:
-    """Return the file that keeps the newest revision that this version of Prefect knows."""
+    """Return the path of the file with the newest revision that this version of Prefect knows."""
     from prefect.settings import PREFECT_HOME
 
     return Path(PREFECT_HOME.value(), "temporary-server.head")
@@ -361,10 +361,10 @@ def _is_current() -> bool:
 
 
 def _migrate() -> None:
-    """Bring Prefect's database to the newest revision. Call it under the lock.
+    """Migrate Prefect's database to the newest revision. Call it under the lock.
 
     Raises:
-        ServerError: the database is at a revision of a newer Prefect.
+        ServerError: the database has a revision of a newer Prefect.
     """
     if _is_current():
         return
@@ -385,9 +385,9 @@ def _migrate() -> None:
 
 
 if __name__ == "__main__":
-    # What libraries print goes to the log: the parent reads the answer.
+    # Output of libraries goes to the log: the parent reads the answer.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     _serve(answer)
-    # Threads of libraries would keep the process; all is written.
+    # Threads of libraries would keep the process alive; everything is written.
     os._exit(0)
