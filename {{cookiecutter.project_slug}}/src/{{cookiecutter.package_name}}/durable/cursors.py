@@ -107,7 +107,7 @@ class Cursor:
     def close(self, highest: Value | None, connection: Connection | None = None) -> None:
         """Move the mark after all chunks of the load are done. The next load gets another name. Idempotent.
 
-        The mark does not move if it was reset meanwhile, or set back to before the start of this load.
+        The mark does not move if it was reset meanwhile, or is now below the mark with which this load began.
 
         Args:
             highest: the new mark, from `highest`.

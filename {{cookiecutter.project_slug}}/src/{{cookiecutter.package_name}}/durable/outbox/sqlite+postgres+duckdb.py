@@ -54,7 +54,7 @@ class OutboxSettings(ProjectSettings):
 outbox_settings = OutboxSettings()
 
 BATCH = 100
-"""Effects acknowledged in one transaction: at most this many are sent again after a crash."""
+"""The size of a batch. Its acknowledgements are written together, so a crash may send a batch again."""
 FAILURES = 1000
 """Failed requests after which an attempt ends."""
 BEHIND = "they wait behind a refused one with the same ordering key"
