@@ -96,6 +96,9 @@ def keep(folder: Path, answer: str) -> None:
 
 
 def main() -> None:
+    # Whoever installs the template with pip has bytecode of it too.
+    for cache in [*Path().rglob("__pycache__")]:
+        shutil.rmtree(cache)
     for prompt, folders in FOLDERS.items():
         for folder in map(Path, folders):
             # An example that was not chosen has none.

@@ -99,12 +99,13 @@ REFUSED = [
 
 
 def refusals(answers: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-    """Return the reasons against these answers, and the answers with what is wrong replaced."""
+    """Return the reasons against these answers, of some prompts or all, and the answers with what is wrong replaced."""
     reasons = []
     better = {name: answer for name, answer in answers.items() if not name.startswith("_")}
 
     for name, limit in (("project_name", 100), ("author_name", 100), ("description", 2000)):
-        text = answers[name]
+        if (text := answers.get(name)) is None:
+            continue
         clean = " ".join("".join(c if _visible(c) else " " for c in text).split())[:limit].strip()
         # Letters, digits, punctuation or symbols: a joiner alone is nothing to read, nor are letters that are blank.
         blank = not any(
@@ -120,17 +121,17 @@ def refusals(answers: dict[str, str]) -> tuple[list[str], dict[str, str]]:
             clean = {"project_name": "My Project", "author_name": "Data Team"}.get(name, "A Prefect project.")
         better[name] = clean
 
-    slug = answers["project_slug"]
-    if reason := _slug_reason(slug):
+    slug = answers.get("project_slug")
+    if slug is not None and (reason := _slug_reason(slug)):
         reasons.append(f"project_slug {slug!r} {reason}")
-        better["project_slug"] = _made_of(slug or better["project_name"], "-", 40)
+        better["project_slug"] = _made_of(slug or better.get("project_name", ""), "-", 40)
 
-    package = answers["package_name"]
-    if reason := _package_reason(package):
+    package = answers.get("package_name")
+    if package is not None and (reason := _package_reason(package)):
         reasons.append(f"package_name {package!r} {reason}")
-        better["package_name"] = _made_of(package or better["project_slug"], "_", 30)
+        better["package_name"] = _made_of(package or better.get("project_slug", ""), "_", 30)
 
-    email = answers["author_email"]
+    email = answers.get("author_email")
     if email and not re.fullmatch(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", email):
         reasons.append(f"author_email {email!r} is not an address like name@example.com; it may be empty")
         better["author_email"] = ""
@@ -191,9 +192,16 @@ def _made_of(text: str, dash: str, limit: int) -> str:
     return name if not (_slug_reason if dash == "-" else _package_reason)(name) else f"my{dash}{name}"
 
 
-def _given(answer: str) -> str:
-    # Cookiecutter renders what it is given on the command line; a Jinja string stands for itself.
+def quoted(answer: str) -> str:
+    """Return an answer as Cookiecutter's command line takes it: that is rendered, and a Jinja string is itself."""
     return answer if "{" not in answer else "{" * 2 + f" {json.dumps(answer, ensure_ascii=False)} " + "}" * 2
+
+
+def explanation(reasons: list[str], better: dict[str, str], program: str) -> str:
+    """Return the reasons as a list, and a command of `program` that would work."""
+    answers = " ".join(f"{name}={shlex.quote(answer)}" for name, answer in better.items())
+    lines = [f"  - {reason}" for reason in reasons]
+    return "\n".join(["No project was made:", *lines, "This would work:", f"  {program} --no-input {answers}"])
 
 
 def main() -> None:
@@ -206,12 +214,9 @@ def main() -> None:
         sys.exit(1)
     reasons, better = refusals(ANSWERS)
     if reasons:
-        print("No project was made:", file=sys.stderr)
-        for reason in reasons:
-            print(f"  - {reason}", file=sys.stderr)
-        answers = " ".join(f"{name}={shlex.quote(_given(answer))}" for name, answer in better.items())
-        template = shlex.quote(ANSWERS.get("_template", "."))
-        print(f"This would work:\n  cookiecutter {template} --no-input {answers}", file=sys.stderr)
+        program = f"cookiecutter {shlex.quote(ANSWERS.get('_template', '.'))}"
+        suggested = {name: quoted(answer) for name, answer in better.items()}
+        print(explanation(reasons, suggested, program), file=sys.stderr)
         sys.exit(1)
 
 
