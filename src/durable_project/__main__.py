@@ -1,0 +1,3 @@
+from durable_project import main
+
+raise SystemExit(main())
