@@ -74,6 +74,18 @@ bench: .bench/.ready ## measure, as ratios within one run, and draw docs/speed.s
 		.bench/bin/python benchmarks/$$script.py --json .bench/figures.json || exit; done
 	@.bench/bin/python benchmarks/chart.py .bench/figures.json docs/speed.svg
 
+# The tools of the site stay out of the tests' environment too.
+.docs/.ready: pyproject.toml $(filter .uv/%,$(UV))
+	@$(UV) venv --quiet --clear --python $(PYTHON) .docs/venv
+	@$(UV) pip install --quiet --python .docs/venv/bin/python --group docs
+	@touch $@
+
+docs: .docs/.ready ## build the documentation site in .docs/site; a broken link fails it
+	@NO_MKDOCS_2_WARNING=1 .docs/venv/bin/mkdocs build --strict
+
+docs-serve: .docs/.ready ## show the site at http://127.0.0.1:8000, built again after each edit; PORT=8001 takes another port
+	@NO_MKDOCS_2_WARNING=1 .docs/venv/bin/mkdocs serve --livereload --dev-addr 127.0.0.1:$(or $(PORT),8000)
+
 pins: $(filter .uv/%,$(UV)) ## raise the exact versions that the tests run with, and the workflows' actions
 	@$(PYTHON) tools/outdated.py $(UV)
 	@$(MAKE) --no-print-directory .venv/.ready
@@ -89,4 +101,4 @@ release: ## give the changelog's entries the number VERSION=x.y.z, and note the 
 	@$(PYTHON) tools/release.py $(VERSION)
 
 clean: ## remove the environment, the demo and the caches
-	@rm -rf .venv .bench .bounds .pythons .uv .demo .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@rm -rf .venv .bench .docs .bounds .pythons .uv .demo .pytest_cache .ruff_cache .mypy_cache .hypothesis
