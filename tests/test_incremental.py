@@ -1,10 +1,10 @@
 """The example of `docs/incremental.md` and `docs/backfill.md` does what the pages say."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pages import blocks, commands, shows
 from test_own_flow import Walk
 from variants import ROOT, Answers
 
@@ -18,11 +18,14 @@ def test_example_of_a_cursor_and_a_backfill_runs_as_shown(
     variant = {"example": "none"}
     project = copy(baked(variant))
     walk = Walk(project, variant, environment)
-    code, end = re.findall(r"^```python\n(.*?)^```", PAGES, re.DOTALL | re.MULTILINE)
+    code, end = [block.text for block in blocks(PAGES) if block.language == "python"]
     assert end.removesuffix("    ...\n") in code
     (project / "src" / walk.package / "flows" / "tickets.py").write_text(code, encoding="utf-8")
-    sessions = re.findall(r"^```console\n(.*?)^```", PAGES, re.DOTALL | re.MULTILINE)
-    commands = [found for session in sessions for found in re.findall(r"^\$ make (.*)\n((?:[^$].*\n)*)", session, re.M)]
-    assert len(commands) == 6
-    for command, shown in commands:
-        assert walk.make(*command.split()) == shown
+    sessions = [block.text for block in blocks(PAGES) if block.language == "console"]
+    done = [found for session in sessions for found in commands(session)]
+    assert len(done) == 6
+    for command, shown in done:
+        program, *arguments = command.split()
+        assert program == "make"
+        said = walk.make(*arguments)
+        assert shows(shown, said), said
