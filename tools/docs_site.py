@@ -13,6 +13,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import docs_reference
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
@@ -60,6 +61,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in (project() / "README.md", *sorted((project() / "docs").glob("*.md"))):
         site = f"project/{path.relative_to(project()).as_posix()}"
         files.append(File.generated(config, site, abs_src_path=str(path)))
+    for site, text in docs_reference.pages(project()).items():
+        files.append(File.generated(config, site, content=text))
     return files
 
 
