@@ -14,7 +14,7 @@ import pytest
 from projects import path_of
 from variants import Answers
 
-STOPPED = "stopped; what is done stays done, and the same command does the rest"
+STOPPED = "stopped; finished chunks are kept; run the same command again for the rest"
 YEARS = range(2001, 2071)
 """So many that the run does not end by itself while this test looks on."""
 

@@ -244,7 +244,7 @@ def visit(url: str, run: Resumed) -> Iterator[tuple[str, Page]]:
         page.get_by_text("rejected records, with line and reason").first.wait_for()
         yield "load", page
         page.goto(artifacts["load-flights-resumed"])
-        page.get_by_role("cell", name="skipped, for they were done").wait_for()
+        page.get_by_role("cell", name="skipped, done before").wait_for()
         page.get_by_text("what this run has skipped").first.wait_for()
         yield "resumed", page
 

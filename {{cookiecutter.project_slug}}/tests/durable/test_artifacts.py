@@ -63,7 +63,7 @@ def test_note_says_what_was_skipped_and_what_is_left(skipped: int, attempt: int,
     note = resumed_note(report(skipped, "/var/f.csv"), 1, attempt, "flow-chunks")
     assert note
     assert note.startswith(f"{begin}\n\n| chunks of the source | 9 |\n")
-    assert f"| skipped, for they were done | {skipped} |" in note
+    assert f"| skipped, done before | {skipped} |" in note
     assert "| failed, left for a new run | 1 |" in note
     assert "3 rejected records, with line and reason: `/var/f.csv`" in note
 

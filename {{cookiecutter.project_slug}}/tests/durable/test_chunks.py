@@ -317,7 +317,7 @@ def test_run_notes_in_the_ui_what_it_has_skipped(tmp_path: Path) -> None:
     outcomes = [(row["chunk"], row["outcome"]) for row in artifacts["chunks"]]
     if SKIPS:
         assert outcomes == [("all", ""), ("c", "done"), ("a", "skipped"), ("b", "skipped")]
-        assert "| skipped, for they were done | 2 |\n| done | 1 |" in artifacts["resumed"]
+        assert "| skipped, done before | 2 |\n| done | 1 |" in artifacts["resumed"]
         file = settings.home / "rejects" / FLOW / "f.csv"
         assert f"1 rejected record, with line and reason: `{file}`" in str(artifacts)
     else:

@@ -106,7 +106,7 @@ def test_what_deployments_share_is_checked_too() -> None:
 
 def test_a_key_that_stands_twice_is_named_once() -> None:
     text = "definitions: {env: &env {A: 1,\nA: 2}}\npull: [{a: *env}, {b: *env}]\n"
-    assert list(unknown_keys(text)) == ["prefect.yaml:2: A stands here again, and the first is ignored"]
+    assert list(unknown_keys(text)) == ["prefect.yaml:2: A is given twice, and the first is ignored"]
 
 
 @pytest.mark.parametrize(

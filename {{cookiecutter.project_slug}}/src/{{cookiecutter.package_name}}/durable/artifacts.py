@@ -60,7 +60,7 @@ def resumed_note(report: "RunReport", failed: int, attempt: int, table: str) -> 
 
 | chunks of the source | {report["chunks"]} |
 |---|---|
-| skipped, for they were done | {report["skipped"]} |
+| skipped, done before | {report["skipped"]} |
 | done | {report["done"]} |
 | failed, left for a new run | {failed} |
 

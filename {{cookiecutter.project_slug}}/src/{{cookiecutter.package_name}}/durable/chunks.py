@@ -272,7 +272,7 @@ def redo(job: str) -> str:
 
 
 def _raise_for(report: RunReport, failures: Mapping[str, str], lost: int, read: int, rejected: int) -> None:
-    again = "run again for the rest" if RESUMES else "a new run does all again"
+    again = "run again for the rest" if RESUMES else "a new run starts from the beginning"
     if failures:
         raise ChunksFailedError(
             f"{len(failures)} of {report['chunks']} chunks failed, the first with: {next(iter(failures.values()))}."

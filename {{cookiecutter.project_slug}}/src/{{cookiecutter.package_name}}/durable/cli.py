@@ -134,7 +134,7 @@ def reset(job: str) -> int:
     if not known:
         print(f"nothing is known of a job {job!r}; `make status` shows those that there are", file=sys.stderr)
         return 2
-    print(f"{job} is forgotten; the next run does it again")
+    print(f"{job} is reset; the next run does it again")
     return 0
 
 
@@ -457,8 +457,8 @@ def _what_stays() -> str:
     from .chunks import RESUMES
 
     if RESUMES:
-        return "what is done stays done, and the same command does the rest"
-    return "the same command does all again"
+        return "finished chunks are kept; run the same command again for the rest"
+    return "run the same command again; it starts from the beginning"
 
 
 def _fail(error: Exception) -> int:

@@ -140,7 +140,7 @@ def _settings() -> str:
 def _flows() -> str:
     found = discovery.flows()
     if not found:
-        raise WrongError("there is none yet; write the first one with: make flow NAME=orders")
+        raise WrongError("no flow yet; write one with: make flow NAME=orders")
     return ", ".join(found)
 
 

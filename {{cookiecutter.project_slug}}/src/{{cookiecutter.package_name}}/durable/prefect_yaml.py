@@ -96,7 +96,7 @@ def _repeated(node: yaml.Node) -> Iterator[str]:
         seen = set()
         for key, value in node.value:
             if key.value in seen:
-                yield f"{FILE.name}:{key.start_mark.line + 1}: {key.value} stands here again, and the first is ignored"
+                yield f"{FILE.name}:{key.start_mark.line + 1}: {key.value} is given twice, and the first is ignored"
             seen.add(key.value)
             yield from _repeated(value)
 

@@ -105,7 +105,7 @@ def test_store_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = Checkpoint("job")
 
     def fail(*_: object) -> None:
-        raise StoreError("a mark cannot be kept")
+        raise StoreError("a checkpoint cannot be written")
 
     with monkeypatch.context() as patch:
         patch.setattr(marks, "write", fail)

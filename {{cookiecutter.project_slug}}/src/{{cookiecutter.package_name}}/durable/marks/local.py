@@ -35,7 +35,7 @@ def write(name: str, content: bytes) -> None:
         sync_folder(path.parent)
     except OSError as error:
         new.unlink(missing_ok=True)
-        raise StoreError(f"a mark cannot be kept at {path}: {error.strerror}") from error
+        raise StoreError(f"a checkpoint cannot be written to {path}: {error.strerror}") from error
 
 
 def read(name: str) -> bytes | None:

@@ -177,7 +177,7 @@ for _ in range(5000):
         ({"type": int}, r"parameters\['type'\]: builtins:type has no"),
         ([Undecorated("a")], r"parameters\[0\]: .*:Undecorated has no"),
         ([SimpleNamespace(a=1)], r"parameters\[0\]: types:SimpleNamespace has no"),
-        ({"a": ITSELF}, r"parameters\['a'\]\[0\]\['a'\].*: contains itself, or is nested more than 100 deep"),
+        ({"a": ITSELF}, r"parameters\['a'\]\[0\]\['a'\].*: is circular, or nested more than 100 deep"),
         ({"a": [DEEP, DEEP]}, r"parameters\['a'\]\[0\]\[0\].*: contains itself, or is nested more"),
     ],
 )

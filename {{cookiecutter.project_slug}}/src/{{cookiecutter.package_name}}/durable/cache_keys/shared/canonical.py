@@ -86,7 +86,7 @@ def _is_plain(value: Any, depth: int) -> bool:
             return False
         if kinds <= _SCALARS:
             return True
-        # Each object once, however often it appears: one that contains itself would fill the memory.
+        # Each object once, however often it appears: a circular one would fill the memory.
         dicts, lists, tuples = ({id(part): part for part in parts.get(kind, ())}.values() for kind in _CONTAINERS)
         if not set(map(type, chain.from_iterable(dicts))) <= {str}:
             return False
@@ -104,7 +104,7 @@ class _Writer:
         if _is_plain(value, DEPTH + 1 - len(path)):
             return value if kind in _SCALARS else {"json": value}
         if len(path) > DEPTH:
-            raise _error(path, f"contains itself, or is nested more than {DEPTH} deep")
+            raise _error(path, f"is circular, or nested more than {DEPTH} deep")
         if kind in (list, tuple):
             return self.nodes(value, path)
         if kind is dict:

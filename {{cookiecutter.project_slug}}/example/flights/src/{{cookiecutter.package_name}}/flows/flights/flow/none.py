@@ -30,7 +30,7 @@ def count_day(chunk: Chunk, step: Step) -> Counts:
 def load_flights(
     source: Path | None = None, job: str | None = None, chunk_days: PositiveInt | None = None
 ) -> RunReport:
-    """Count the flights of a file. Run it again after anything: what is done stays done.
+    """Count the flights of a file. Run it again after a crash: finished chunks are skipped.
 
     Args:
         source: CSV in UTF-8, plain or gzip; the setting `source` by default.

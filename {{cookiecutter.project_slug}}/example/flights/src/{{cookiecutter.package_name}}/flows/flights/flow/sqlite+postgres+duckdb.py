@@ -37,7 +37,7 @@ def load_day(chunk: Chunk, step: Step) -> Counts | None:
 def load_flights(
     source: Path | None = None, job: str | None = None, chunk_days: PositiveInt | None = None
 ) -> RunReport:
-    """Load a file of flights. Run it again after anything: what is done stays done.
+    """Load a file of flights. Run it again after a crash: finished chunks are skipped.
 
     Args:
         source: CSV in UTF-8, plain or gzip; the setting `source` by default.
