@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -34,6 +35,11 @@ START_TIMEOUT = 180.0
 
 FOREIGN = ("PYTEST_", "PREFECT_", "COV_", "MAKE", "MFLAGS", "ARGS")
 """What names of variables begin with that are of this test run, of the `make` that it runs in, or of Prefect."""
+
+UNREACHABLE = re.compile(
+    r"error sending request|dns error|client error \(Connect\)|Connection|timed out", re.IGNORECASE
+)
+"""What uv or pip says where no registry can be reached."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -310,6 +316,30 @@ def uv() -> str:
     """The program that the Makefile calls."""
     found = shutil.which("uv") or shutil.which("uv", path=ROOT / ".uv" / "bin")
     return found or pytest.skip("uv is not here")
+
+
+@pytest.fixture(scope="session")
+def site(together: Path, environment: dict[str, str]) -> Path:
+    """The site as `make docs` builds it, once for all processes."""
+    place = together / "site"
+    ours = {name: value for name, value in environment.items() if name != "SITE_URL"}
+    with FileLock(f"{place}.lock"):
+        if not place.exists():
+            ready = make(ours, ".docs/.ready")
+            if ready.returncode and UNREACHABLE.search(ready.stdout):
+                pytest.skip("the tools of the site cannot be installed: no registry can be reached")
+            assert ready.returncode == 0, ready.stdout
+            built = make(ours, "docs")
+            assert built.returncode == 0, built.stdout
+            shutil.copytree(ROOT / ".docs" / "site", place)
+    return place
+
+
+def make(environment: dict[str, str], target: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", target]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
 
 
 @pytest.fixture

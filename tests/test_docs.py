@@ -12,13 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
-from filelock import FileLock
 from variants import CHOICES, PROMPTS, ROOT, TEMPLATE, Answers
 
-UNREACHABLE = re.compile(
-    r"error sending request|dns error|client error \(Connect\)|Connection|timed out", re.IGNORECASE
-)
-"""What uv or pip says where no registry can be reached."""
 ATTRIBUTES = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "video": "src"}
 
 
@@ -41,30 +36,6 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
-
-
-@pytest.fixture(scope="module")
-def site(together: Path, environment: dict[str, str]) -> Path:
-    """The site as `make docs` builds it, once for all processes."""
-    place = together / "site"
-    ours = {name: value for name, value in environment.items() if name != "SITE_URL"}
-    with FileLock(f"{place}.lock"):
-        if not place.exists():
-            ready = make(ours, ".docs/.ready")
-            if ready.returncode and UNREACHABLE.search(ready.stdout):
-                pytest.skip("the tools of the site cannot be installed: no registry can be reached")
-            assert ready.returncode == 0, ready.stdout
-            built = make(ours, "docs")
-            assert built.returncode == 0, built.stdout
-            shutil.copytree(ROOT / ".docs" / "site", place)
-    return place
-
-
-def make(environment: dict[str, str], target: str) -> subprocess.CompletedProcess[str]:
-    command = ["make", "--no-print-directory", target]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
 
 
 def page(site: Path, address: str) -> Page:

@@ -15,6 +15,7 @@ import textwrap
 from functools import cache
 from pathlib import Path
 
+import docs_explorer
 import docs_reference
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import event_priority
@@ -93,6 +94,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, f"project/docs/{name}", content=section(*texts)))
     for site, text in docs_reference.pages(project()).items():
         files.append(File.generated(config, site, content=text))
+    files.append(File.generated(config, "explorer/data.js", content=docs_explorer.script()))
     return files
 
 
