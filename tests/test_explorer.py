@@ -13,8 +13,10 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import docs_explorer
 import pytest
 import screens
+from jinja2 import Environment
 from playwright.sync_api import Page, Request
 from variants import ALL, CHOICES, TEMPLATE, Answers, hook, pairwise
 
@@ -124,6 +126,11 @@ def test_files_of_random_variants_are_those_of_cookiecutter(page: Page, bake: Ca
         assert shown == files, f"SEED={seed} {answers}"
 
 
+def test_answer_that_a_template_names_in_another_way_fails_the_build() -> None:
+    with pytest.raises(ValueError, match="without an attribute"):
+        docs_explorer.attributes(Environment().parse("{{ cookiecutter | tojson }}"))
+
+
 def test_each_answer_and_refusal_is_the_templates(page: Page) -> None:
     refusals = hook("pre_gen_project").refusals
     choices = some(100, random.Random(1), valid=False) + some(20, random.Random(2))
@@ -151,6 +158,14 @@ def test_refused_answer_is_disabled_with_its_reason_and_a_way_out(page: Page) ->
     assert page.locator(".x-command").inner_text() == (
         "uvx cookiecutter TEMPLATE --no-input result_storage=s3 upsert=postgres deployment=kubernetes"
     )
+
+
+def test_button_copies_the_command(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("radio", name="postgres").check(force=True)
+    page.get_by_role("button", name="Copy", exact=True).click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == "uvx cookiecutter TEMPLATE --no-input upsert=postgres"
 
 
 def test_address_with_refused_answers_says_why_and_shows_others(page: Page, address: str) -> None:

@@ -216,13 +216,18 @@ class Explorer {
   }
 
   async copy() {
-    await navigator.clipboard.writeText(this.command.textContent);
-    this.copied.textContent = "Copied";
+    try {
+      await navigator.clipboard.writeText(this.command.textContent);
+      this.copied.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(this.command);
+      this.copied.textContent = "Selected";
+    }
   }
 
   // The files
 
-  open(path, changes = false, words = undefined) {
+  open(path, changes = false, words) {
     this.path = path;
     const status = this.statuses.get(path);
     // A removed file has changes only.
