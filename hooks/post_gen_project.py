@@ -23,6 +23,7 @@ FOLDERS = {
     "upsert": [
         f"{DURABLE}/__init__",
         f"{DURABLE}/outbox",
+        f"{DURABLE}/transfer",
         f"{DURABLE}/upserts",
         f"{EXAMPLE}/flow",
         f"{EXAMPLE}/tables",

@@ -32,8 +32,8 @@ LAYERS = [
     "cursors",
     "chunks",
     "flows",
-    "heartbeats prefect_yaml resume scaffold",
-    "alerts drill",
+    "heartbeats prefect_yaml resume scaffold transfer",
+    "alerts drill switch",
     "cli doctor",
 ]
 """The modules of `durable`, from the ground up: each imports from layers below its own. CONTRIBUTING says why."""

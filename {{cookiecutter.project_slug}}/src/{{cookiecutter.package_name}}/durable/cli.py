@@ -158,6 +158,29 @@ def resend(job: str) -> int:
 
 
 @app.command
+def switch(*answers: str, dry: bool = False, data: bool = False) -> int:
+    """Change answers that the project was made with, by cruft; `make switch` calls this. Nothing is committed.
+
+    Args:
+        answers: Prompts with their new answers, such as `upsert=postgres`.
+        dry: Show what would change, and change nothing.
+        data: Write the rows of the database to a file first, for `carry`.
+    """
+    from .switch import switch
+
+    return switch(answers, dry, data)
+
+
+@app.command
+def carry() -> int:
+    """Read the rows of the old database, which `switch` has written to a file, into the empty tables of this one."""
+    from .transfer import carry
+
+    carry(lambda line: print(line, flush=True))
+    return 0
+
+
+@app.command
 def setup() -> int:
     """Prepare what flows need: the result storage and the tables. Idempotent."""
     from prefect.settings import PREFECT_API_URL

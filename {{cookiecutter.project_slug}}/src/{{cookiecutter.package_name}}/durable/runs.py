@@ -1,4 +1,4 @@
-"""Killed flow runs of this machine: each run holds a file lock, which the system frees when its process ends."""
+"""Flow runs of this machine, killed or at work: each holds a file lock, which the system frees with its process."""
 
 import sys
 from collections.abc import Iterator
@@ -50,20 +50,31 @@ def alive(flow_run_id: UUID | str, flow: str) -> Iterator[None]:
 
 def dead() -> list[DeadRun]:
     """Return the flow runs whose process was killed, oldest first."""
-    found = []
-    markers = (settings.home / "runs").glob("*.run")
-    for marker in sorted(markers, key=lambda path: path.stat().st_mtime):
-        try:
-            with _lock(marker):
-                found.append(DeadRun(UUID(marker.stem), marker.read_text(encoding="utf-8")))
-        except Timeout:
-            continue
-    return found
+    return [DeadRun(UUID(marker.stem), marker.read_text(encoding="utf-8")) for marker in _markers(held=False)]
+
+
+def at_work() -> list[UUID]:
+    """Return the flow runs of this machine whose process is at work, oldest first."""
+    return [UUID(marker.stem) for marker in _markers(held=True)]
 
 
 def forget(flow_run_id: UUID) -> None:
     """Delete the marker of a killed run: it has been resumed, or must not be."""
     _marker(flow_run_id).unlink(missing_ok=True)
+
+
+def _markers(held: bool) -> list[Path]:
+    """Return the markers whose lock a process holds, or those that are left behind, oldest first."""
+    markers = (settings.home / "runs").glob("*.run")
+    return [marker for marker in sorted(markers, key=lambda path: path.stat().st_mtime) if _is_held(marker) == held]
+
+
+def _is_held(marker: Path) -> bool:
+    try:
+        with _lock(marker):
+            return False
+    except Timeout:
+        return True
 
 
 def _marker(flow_run_id: UUID | str) -> Path:

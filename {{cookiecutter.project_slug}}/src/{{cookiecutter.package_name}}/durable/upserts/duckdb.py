@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import sqlalchemy
 from pydantic import SecretStr
 from sqlalchemy import (
     JSON,
@@ -153,6 +154,16 @@ def epoch() -> str:
 def endpoints() -> dict[str, str]:
     """Return no settings: a file has no URL that workers must reach."""
     return {}
+
+
+def set_sequences(connection: Connection, table: Table) -> None:
+    """Let generated numbers go on after those that a table has, which were written with their rows."""
+    for each in table.columns:
+        if isinstance(each.default, sqlalchemy.Sequence):
+            # DuckDB cannot set a sequence: take its numbers.
+            number = each.default.next_value()
+            series = func.range(func.coalesce(select(func.max(each)).scalar_subquery(), 0))
+            connection.execute(select(func.max(number)).select_from(series))
 
 
 def upsert(

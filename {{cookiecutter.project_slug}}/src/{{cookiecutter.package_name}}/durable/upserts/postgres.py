@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 import psycopg
+import sqlalchemy
 from pydantic import SecretStr
 from sqlalchemy import (
     ARRAY,
@@ -47,7 +48,7 @@ from sqlalchemy import (
     true,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
+from sqlalchemy.dialects.postgresql import JSONB, REGCLASS, Insert, insert
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.types import TypeEngine
@@ -194,6 +195,18 @@ def epoch() -> str:
 def endpoints() -> dict[str, str]:
     """Return the settings with URLs that workers must reach, by the names of their variables."""
     return {f"{PREFIX}DATABASE_URL": database_settings.database_url.get_secret_value()}
+
+
+def set_sequences(connection: Connection, table: Table) -> None:
+    """Let generated numbers go on after those that a table has, which were written with their rows."""
+    preparer = connection.dialect.identifier_preparer
+    for each in table.columns:
+        if isinstance(each.default, sqlalchemy.Sequence):
+            name = preparer.format_sequence(each.default)
+        else:
+            name = connection.scalar(select(func.pg_get_serial_sequence(_name(connection, table), each.name)))
+        if name and (highest := connection.scalar(select(func.max(each)))):
+            connection.execute(select(func.setval(cast(name, REGCLASS), highest)))
 
 
 def upsert(

@@ -179,6 +179,10 @@ def endpoints() -> dict[str, str]:
     return {}
 
 
+def set_sequences(connection: Connection, table: Table) -> None:
+    """Let generated numbers go on after those that a table has: SQLite does so itself."""
+
+
 def upsert(
     connection: Connection,
     table: Table,
