@@ -86,9 +86,12 @@ def switch(given: Sequence[str], dry: bool, data: bool) -> int:
     for file in change.conflicts:
         print(f"conflict: {file}: {_remedy(file)}")
     print("nothing is committed; `git diff HEAD` shows all, and `git reset --hard` undoes it")
-    steps = "make setup carry test" if data else "make setup test"
-    print(f"next: {'settle the conflicts, then ' if change.conflicts else ''}{steps}, then commit")
-    return 1 if change.conflicts else 0
+    setup = "make setup carry" if data else "make setup"
+    if change.conflicts:
+        print(f"next: settle the conflicts, then {setup} test, then commit")
+        return 1
+    print(f"next: {setup}{' (follows now), make' if data else ''} test, then commit")
+    return 0
 
 
 def _link() -> dict[str, Any]:
