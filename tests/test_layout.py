@@ -40,6 +40,7 @@ FEWEST = """
     durable/names.py durable/outbox.py durable/prefect_yaml.py durable/probe.py durable/progress.py durable/records.py
     durable/rejects.py durable/results.py durable/resume.py durable/retries.py durable/runners.py durable/runs.py
     durable/scaffold.py durable/server.py durable/settings.py durable/steps.py durable/tasks.py durable/upserts.py
+    durable/switch.py durable/transfer.py tests/durable/test_switch.py
     durable/skeletons/__init__.py.jinja durable/skeletons/deployment.yaml.jinja durable/skeletons/tables.py.jinja
     durable/skeletons/api/flow.py.jinja durable/skeletons/api/sample_api.py.jinja
     durable/skeletons/api/source.py.jinja durable/skeletons/api/test.py.jinja durable/skeletons/files/2026-01-01.csv
@@ -72,7 +73,7 @@ DEFAULTS = """
     durable/bounds.py durable/delivery.py durable/masking.py durable/migrations.py durable/rows.py durable/tables.py
     tests/durable/test_bounds.py tests/durable/test_outbox.py tests/support/sending.py
     tests/durable/test_migrations.py tests/durable/test_model.py tests/durable/test_rows.py
-    tests/durable/test_writers.py
+    tests/durable/test_writers.py tests/durable/test_transfer.py
     tests/support/crash.py tests/durable/test_checkpoints.py tests/durable/test_full_disk.py
     .github/dependabot.yml .github/workflows/ci.yml
 """

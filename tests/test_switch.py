@@ -1,5 +1,5 @@
-"""`make switch` changes an answer later: what cannot work is said before anything is touched, a dry run shows what would
-change, owners' edits are kept, and rows arrive in the new database unchanged or not at all.
+"""`make switch` changes an answer later: what cannot work is said before anything is touched, a dry run shows what
+would change, owners' edits are kept, and rows arrive in the new database unchanged or not at all.
 """
 
 import functools
@@ -296,6 +296,7 @@ THINGS = [
      "2026-03-29 02:30:00.000001", {"b": [1, 2.5, None, True], "a": {"é": "🦊"}}, "00ff", "true"],
 ]  # fmt: skip
 """What PostgreSQL is to say of these rows, by key."""
+ZERO = ["0", "0.0000000000", "0", *THINGS[1][3:]]
 COLUMNS = """id::text, amount::text, ratio::text, name, note, changed_at::text, local::text, doc::text,
     encode(raw, 'hex'), flag::text"""
 PLAIN = {
@@ -358,11 +359,11 @@ def test_rows_are_carried_over_and_the_next_run_finds_all_done(create: Create, u
     """By one command, to a server that it starts on this machine."""
     project = create(upsert=upsert)
     file = with_rows(project, upsert)
-    flows = {"load-flights": 31, "load-orders": 2}
+    flows = {"load-orders": 2} | ({"load-flights": 31} if upsert == "sqlite" else {})
     for flow, chunks in flows.items():
         assert f"{chunks} chunks, 0 skipped, {chunks} done" in project.make("run", f"FLOW={flow}")
     before = plain_of_file(file)
-    assert len(before["steps"]) == 33
+    assert len(before["steps"]) == sum(flows.values())
     said = project.make("switch", "upsert=postgres", "DATA=1")
     assert "things: 4 rows, digest " in said
     assert f"{upsert}:///{file}" in said
@@ -370,7 +371,8 @@ def test_rows_are_carried_over_and_the_next_run_finds_all_done(create: Create, u
     commit(project.folder)
     with places(project.folder, project.environment, {"upsert": "postgres"}) as given, connect(given) as connection:
         assert plain(connection.execute) == before
-        assert things(connection) == THINGS
+        # SQLite has no zero below zero.
+        assert things(connection) == ([*THINGS[:1], ZERO, *THINGS[2:]] if upsert == "sqlite" else THINGS)
         (nothing,) = connection.execute("SELECT id FROM things WHERE doc IS NULL").fetchall()
         assert nothing == (1,)
         # With a sequence of its own, or with one of the column.
@@ -387,8 +389,6 @@ def test_rows_are_carried_over_and_the_next_run_finds_all_done(create: Create, u
 def test_rows_arrive_as_they_were_or_not_at_all(create: Create) -> None:
     project = create()
     file = with_rows(project, "sqlite")
-    for flow in ("load-flights", "load-orders"):
-        project.python("-m", "durable_flights", "run", flow)
     before = plain_of_file(file)
     carry = (sys.executable, "-m", "durable_flights", "carry")
     command = project.make("--dry-run", "switch", "upsert=postgres", "DATA=1").replace("\\\n", "").splitlines()[0]
@@ -440,5 +440,5 @@ def test_rows_arrive_as_they_were_or_not_at_all(create: Create) -> None:
 
             project.run(*carry)
             assert plain(connection.execute) == before
-            assert things(connection) == THINGS
+            assert things(connection) == [*THINGS[:1], ZERO, *THINGS[2:]]
             assert "no rows are waiting" in project.run(*carry, code=2)

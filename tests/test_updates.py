@@ -530,6 +530,8 @@ def test_the_pages_commands(
         """Type the commands of the page's next block, Enter at each prompt; the project's tests run elsewhere."""
         text = next(blocks).replace("TEMPLATE", str(team)).replace("COMMIT", version)
         text = text.replace("make setup test lint\n", "")
+        # In the environment that runs these tests.
+        text = text.replace("make switch", f"make --old-file=.venv/.ready BIN={Path(sys.executable).parent} switch")
         shell = ["bash", "-e", "-c", text]
         return subprocess.run(
             shell, cwd=folder, env=commands, input="\n" * 99, capture_output=True, text=True, check=False
@@ -554,7 +556,8 @@ def test_the_pages_commands(
     assert check(project, commands)[0].startswith("up to date")
     assert git(project, "status", "--porcelain") == ""
     assert snapshot(project) == snapshot(bake(**answers_of(project)))
-    succeeds(project)  # another answer
+    commands["PYTHONPATH"] = path_of(project)
+    assert "nothing was changed" in succeeds(project)  # make switch
     assert answers_of(project)["result_storage"] == "s3"
     assert snapshot(project) == snapshot(bake(**answers_of(project)))
     assert next(blocks, None) is None

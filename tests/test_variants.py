@@ -214,6 +214,8 @@ DEPENDS: dict[str, Depends] = {
     "test_server.py": answers_of(),
     "test_settings.py": answers_of("result_storage", "upsert"),
     "test_store.py": answers_of("result_storage"),
+    "test_switch.py": answers_of(),
+    "test_transfer.py": answers_of("upsert"),
     "test_transient.py": answers_of("retry_policy"),
     "test_upserts.py": answers_of("upsert"),
     "test_writers.py": answers_of("upsert"),

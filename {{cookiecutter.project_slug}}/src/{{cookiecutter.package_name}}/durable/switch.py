@@ -35,6 +35,7 @@ NOTES = {
     "deployment": "deployments stay in the old work pool until `make deploy`",
 }
 """What a change of these prompts means for the next run."""
+REWRITE = "your flows stay as they are; those for a project with a database do not fit one without, nor the reverse"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def switch(given: Sequence[str], dry: bool, data: bool) -> int:
         change = _try(link, wanted, Path(folder))
     for prompt, answer in wanted.items():
         print(f"{prompt}: {old[prompt]} -> {answer}")
-    for line in [*change.files, *change.packages, *_notes(wanted, data)]:
+    for line in [*change.files, *change.packages, *_notes(old, wanted, data)]:
         print(line)
     answers = " ".join(f"{prompt}={answer}" for prompt, answer in wanted.items())
     if dry:
@@ -239,12 +240,14 @@ def _differences(before: set[str], after: set[str]) -> Iterator[str]:
     yield from (f"-{package}" for package in sorted(before - after))
 
 
-def _notes(wanted: Mapping[str, str], data: bool) -> list[str]:
-    notes = [f"note: {NOTES[prompt]}" for prompt in wanted if prompt in NOTES and not (data and prompt == "upsert")]
+def _notes(old: Mapping[str, str], wanted: Mapping[str, str], data: bool) -> list[str]:
+    notes = {prompt: NOTES[prompt] for prompt in wanted if prompt in NOTES and not (data and prompt == "upsert")}
+    if "none" in (old["upsert"], wanted.get("upsert")) and "upsert" in wanted:
+        notes["upsert"] = REWRITE
     url = f"{PREFIX}DATABASE_URL"
     if "upsert" in wanted and env_variables().get(url):
-        notes.append(f"note: {url} in .env names the old database; set it to the new one before `make setup`")
-    return notes
+        notes[url] = f"{url} in .env names the old database; set it to the new one before `make setup`"
+    return [f"note: {text}" for text in notes.values()]
 
 
 def _remedy(file: str) -> str:
