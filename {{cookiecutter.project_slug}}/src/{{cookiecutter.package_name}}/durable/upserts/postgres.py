@@ -201,6 +201,7 @@ def set_sequences(connection: Connection, table: Table) -> None:
     """Let generated numbers go on after those that a table has, which were written with their rows."""
     preparer = connection.dialect.identifier_preparer
     for each in table.columns:
+        name: str | None
         if isinstance(each.default, sqlalchemy.Sequence):
             name = preparer.format_sequence(each.default)
         else:
