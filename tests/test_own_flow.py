@@ -100,7 +100,7 @@ class Walk:
         del self.environment["PYTHONDONTWRITEBYTECODE"]
         self.database = variant.get("upsert", "sqlite") != "none"
         self.thorough = ALL or variant == walked()[0]
-        """Whether each step is looked at; `make test` does that in one variant alone."""
+        """Whether all steps are taken; `make test` does that in one variant alone."""
 
     def run(self, *arguments: object, code: int = 0) -> str:
         """Run a program in the project, and return what it says."""
@@ -128,9 +128,9 @@ class Walk:
         """Call `make lint`, and run the tests of the owner's flows and those that look at what they are.
 
         Args:
-            last: whether the walk ends here.
+            last: whether the walk ends here; `make test` looks only then.
         """
-        if not (last or self.thorough):
+        if not (ALL or (last and self.thorough)):
             return
         self.make("lint")
         readers = ["conventions.py", "migrations.py", "prefect_yaml.py", "deployment.py"]
@@ -140,7 +140,7 @@ class Walk:
 
     def prove(self, flow: str) -> None:
         """Kill a flow in `make prove`, which has tests of its own."""
-        said = self.make("prove", f"FLOW={flow}", f"KILLS={10 if ALL else 3}")
+        said = self.make("prove", f"FLOW={flow}", "KILLS=10")
         assert "Nothing was lost, doubled or different." in said
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -172,7 +172,8 @@ class Walk:
             return
         expected: dict[str, list[str]] = {}
         newest: dict[str, str] = {}
-        for path in (path for folder in (self.project / "data" / name, *folders) for path in folder.glob("*.csv")):
+        samples = [self.project / "data" / name] if self.thorough else []
+        for path in (path for folder in (*samples, *folders) for path in folder.glob("*.csv")):
             with path.open(newline="") as file:
                 for row in csv.DictReader(file):
                     if row["updated_at"] >= newest.get(row["id"], ""):
@@ -252,18 +253,20 @@ def test_a_stranger_writes_two_flows_kills_resumes_and_deploys_them(
 
 
 def go(walk: Walk, api: str) -> None:
-    # There is no flow, and that is said.
-    assert "make flow NAME=orders" in walk.make("run", code=2)
+    if walk.thorough:
+        # There is no flow, and that is said.
+        assert "make flow NAME=orders" in walk.make("run", code=2)
     for name in ("orders", "prices"):
         assert f"make run FLOW=load-{name}" in walk.make("flow", f"NAME={name}")
-    assert "there is a flow load-orders" in walk.make("flow", "NAME=orders", code=2)
-    walk.make("flow", "NAME=", code=2)
-    walk.check()
-    assert "load-orders, load-prices" in walk.make("run", code=2)
+    if walk.thorough:
+        assert "there is a flow load-orders" in walk.make("flow", "NAME=orders", code=2)
+        walk.make("flow", "NAME=", code=2)
+        walk.check()
+        assert "load-orders, load-prices" in walk.make("run", code=2)
 
     # Both run; then both are killed in the middle, and resumed by one command, each by its own flow.
     folders = {}
-    for name in ("orders", "prices"):
+    for name in ("orders", "prices") if walk.thorough else ():
         assert f"load-{name}/{name}: 2 chunks, 0 skipped, 2 done" in walk.make("run", f"FLOW=load-{name}")
         walk.assert_loaded(name)
     for name in ("orders", "prices"):
@@ -281,9 +284,9 @@ def go(walk: Walk, api: str) -> None:
         assert (chunks, skipped + done) == (FILES, FILES)
         assert skipped > 0, "what was done before the kill is not done again"
         walk.assert_loaded(name, folders[name])
-    assert "no run was killed" in walk.make("status")
-
     if walk.thorough:
+        assert "no run was killed" in walk.make("status")
+    if ALL:
         walk.prove("load-orders")
     add_a_column(walk, folders["prices"])
     if walk.thorough:
