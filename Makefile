@@ -54,9 +54,10 @@ mutants: .venv/.ready ## put small faults into the template, and see that the te
 screens: .venv/.ready ## draw the pictures of Prefect's pages in docs/screens; needs Chromium
 	@$(BIN)/python tools/screens.py
 
-lint: .venv/.ready ## check the style of hooks, tests, tools and benchmarks
+lint: .venv/.ready ## check the style of hooks, tests, tools and benchmarks, and the prose of the documentation
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
+	@$(BIN)/python tools/prose.py
 
 format: .venv/.ready ## put them in their style
 	@$(BIN)/ruff check --fix
