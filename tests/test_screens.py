@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 import screens
 from screens import Place, ask
-from variants import Answers
+from variants import ROOT, Answers
+
+PICTURE = re.compile(
+    r'<picture><source media="\(prefers-color-scheme: dark\)" srcset="(?P<dark>[^"]+)">'
+    r'<img alt="(?P<text>[^"]*)" src="(?P<light>[^"]+)"></picture>'
+)
+"""A picture in light and dark, as the site's hook knows it too."""
 
 Baked = Callable[[Answers], Path]
 
@@ -106,3 +112,13 @@ def test_pages_of_a_resumed_run_say_what_it_did(baked: Baked, tmp_path: Path) ->
         assert "january: 12 of 17 were done before" in seen["artifacts"]
         assert {screens.PROGRESS, "load-flights-chunks", "load-flights-resumed"} <= set(seen["artifacts"].split())
         assert str(rejects) in seen["load"]
+
+
+def test_pages_show_each_picture_in_light_and_dark_with_a_text() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    found = [match for page in pages for match in PICTURE.finditer(page.read_text(encoding="utf-8"))]
+    shown = {match[name].rpartition("/")[2] for match in found for name in ("light", "dark")}
+    assert shown == {path.name for path in screens.PICTURES.glob("*.png")}
+    for match in found:
+        assert match["dark"] == match["light"].replace(".png", "-dark.png")
+        assert len(match["text"]) > 40

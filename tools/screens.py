@@ -1,4 +1,7 @@
-"""Have a project leave a run in Prefect's UI, open its pages in Chromium, and keep pictures in `docs/screens`."""
+"""Have a project leave a run in Prefect's UI, open its pages in Chromium, and keep pictures in `docs/screens`.
+
+Each page is drawn in light and in dark.
+"""
 
 import json
 import os
@@ -22,6 +25,8 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "screens"
+SCHEMES = {"light": "", "dark": "-dark"}
+"""What Prefect's UI keeps as its theme, with the ending of a picture's name."""
 BAD = ("nonsense", "2013,1,5,x")
 """Records that a project sets aside."""
 TIMEOUT = 120.0
@@ -209,30 +214,31 @@ def moving(url: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def browser() -> Iterator[Page]:
-    """Yield a page of a Chromium that has seen nothing before."""
+def browser(scheme: str) -> Iterator[Page]:
+    """Yield a page of a Chromium that has seen nothing before, in light or dark."""
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as profile:
         context = playwright.chromium.launch_persistent_context(
             profile,
             executable_path=chromium(),
             args=OPTIONS,
             viewport={"width": 1360, "height": 800},
-            color_scheme="light",
+            color_scheme="dark" if scheme == "dark" else "light",
             locale="en-GB",
             timezone_id="UTC",
         )
         context.set_default_timeout(30_000)
+        context.add_init_script(f"localStorage.setItem('theme', '{scheme}')")
         yield context.pages[0]
         context.close()
 
 
-def visit(url: str, run: Resumed) -> Iterator[tuple[str, Page]]:
+def visit(url: str, run: Resumed, scheme: str = "light") -> Iterator[tuple[str, Page]]:
     """Open the pages of a resumed run, and yield each with a name for its picture, when its content is there."""
     artifacts = {
         found["key"]: f"{url}/v2/artifacts/artifact/{found['id']}"
         for found in ask(url, "artifacts", artifacts={"flow_run_id": {"any_": [run.flow_run_id]}})
     }
-    with browser() as page:
+    with browser(scheme) as page:
         page.goto(f"{url}/v2/runs/flow-run/{run.flow_run_id}?tab=TaskRuns")
         page.get_by_text(DAY).first.wait_for()
         yield "run", page
@@ -260,14 +266,17 @@ def main() -> None:
         project = Path(cookiecutter(str(ROOT), no_input=True, output_dir=folder))
         place = Place.of(project, project)
         with place.ui() as url:
-            for name, page in visit(url, resumed_run(place, url, project)):
-                if name == "artifacts":
-                    page.mouse.move(760, 700)
-                    page.mouse.wheel(0, 2000)
-                page.wait_for_load_state("networkidle")
-                time.sleep(2)  # for what moves into its place
-                page.screenshot(path=PICTURES / f"{name}.png")
-                print(f"docs/screens/{name}.png: {(PICTURES / f'{name}.png').stat().st_size // 1000} kB")
+            run = resumed_run(place, url, project)
+            for scheme, ending in SCHEMES.items():
+                for name, page in visit(url, run, scheme):
+                    picture = PICTURES / f"{name}{ending}.png"
+                    if name == "artifacts":
+                        page.mouse.move(760, 700)
+                        page.mouse.wheel(0, 2000)
+                    page.wait_for_load_state("networkidle")
+                    time.sleep(2)  # for what moves into its place
+                    page.screenshot(path=picture)
+                    print(f"docs/screens/{picture.name}: {picture.stat().st_size // 1000} kB")
 
 
 if __name__ == "__main__":
