@@ -54,6 +54,9 @@ mutants: .venv/.ready ## put small faults into the template, and see that the te
 screens: .venv/.ready ## draw the pictures of Prefect's pages in docs/screens; needs Chromium
 	@$(BIN)/python tools/screens.py
 
+recording: .venv/.ready ## record `make demo` as docs/screens/demo.svg
+	@$(BIN)/python tools/recording.py
+
 lint: .venv/.ready ## check the style of hooks, tests, tools and benchmarks, and the prose of the documentation
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check

@@ -93,6 +93,7 @@ def test_long_sentence_is_found_where_it_begins(markdown: str, line: int) -> Non
 def test_words_are_looked_for_in_headings_and_alternative_texts_too() -> None:
     assert messages("# The moment of a run\n") == ["'moment': write 'timestamp'"]
     assert messages("![A moment](a.png)\n") == ["'moment': write 'timestamp'"]
+    assert messages('A <picture><img alt="A moment" src="a.png"></picture>\n') == ["'moment': write 'timestamp'"]
     assert messages("It is found\ndone.\n") == ["'found done': write 'skipped'"]
 
 

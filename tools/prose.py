@@ -62,7 +62,11 @@ def blocks(markdown: str) -> Iterator[Block]:
             kind = "sentence"
         elif token.type == "inline":
             yield Block(kind, line, prose(token))
-            yield from (Block("picture", line, part.content) for part in token.children or () if part.type == "image")
+            for part in token.children or ():
+                alternatives = [part.content] if part.type == "image" else []
+                if part.type == "html_inline":
+                    alternatives = re.findall(r'alt="([^"]*)"', part.content)
+                yield from (Block("picture", line, text) for text in alternatives)
 
 
 def prose(token: Token) -> str:
