@@ -89,12 +89,42 @@ def test_search_finds_words_of_each_kind_of_page(site: Path) -> None:
 
 
 @pytest.mark.slow
+def test_pictures_follow_the_switch_between_light_and_dark(site: Path) -> None:
+    shown = {place for place in page(site, "what-you-see").loads if "screens/" in place}
+    assert shown == {
+        f"../screens/{path.name}#only-{'dark' if path.stem.endswith('-dark') else 'light'}"
+        for path in (ROOT / "docs" / "screens").glob("*.png")
+    }
+    assert [place for place in shown if not (site / "what-you-see" / place.partition("#")[0]).is_file()] == []
+    assert "screens/demo.svg" in page(site, ".").loads
+
+
+@pytest.mark.slow
 def test_llms_txt_lists_each_page_with_a_line(site: Path) -> None:
     lines = re.findall(r"^- \[(.+)\]\((.+)\): (.*)$", (site / "llms.txt").read_text(encoding="utf-8"), re.MULTILINE)
     listed = {address.removeprefix("./"): gist for _, address, gist in lines}
     expected = {re.sub(r"(^|/)(index|README)/$", r"\1", f"{name.removesuffix('.md')}/") for name in navigation()}
     assert set(listed) == expected
     assert [address for address, gist in listed.items() if len(gist) < 10] == []
+
+
+@pytest.mark.slow
+def test_gallery_shows_projects_with_their_files_and_their_own_readme(site: Path) -> None:
+    shown = [name.removesuffix(".md") for name in navigation() if name.startswith("gallery/")]
+    assert len(shown) == 4
+    for name in shown:
+        exhibit = page(site, name)
+        (given,) = re.findall(r"cookiecutter TEMPLATE --no-input((?: \w+=\w+)*)", exhibit.text)
+        answers = dict(answer.split("=") for answer in given.split())
+        assert all(answer in CHOICES[prompt] for prompt, answer in answers.items())
+        files = exhibit.text.partition("durable-flights/ ")[2].split()
+        assert {"Makefile", "README.md", "pyproject.toml", "upserts.py"} <= {*files}
+        assert ("migrations/" in files) == (answers.get("upsert") != "none")
+        containers = answers.get("deployment") == "docker" or answers.get("upsert") == "postgres"
+        assert ("compose.yaml" in files) == containers
+        readme = page(site, f"{name}/project")
+        assert "Write your own flow" in readme.text
+        assert ("make image" in readme.text) == ("deployment" in answers)
 
 
 def navigation() -> list[str]:

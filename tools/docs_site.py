@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 import docs_explorer
+import docs_gallery
 import docs_reference
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import event_priority
@@ -61,6 +62,12 @@ NAVIGATION: list[Page] = []
 """The pages of the build, in their order."""
 LINK = re.compile(r"\]\((?P<path>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)")
 
+PICTURE = re.compile(
+    r'<picture><source media="\(prefers-color-scheme: dark\)" srcset="(?P<dark>[^"]+)">'
+    r'<img alt="(?P<text>[^"]*)" src="(?P<light>[^"]+)"></picture>'
+)
+"""A picture in light and dark as GitHub shows it; the theme of the site has its own way, which follows its switch."""
+
 
 @cache
 def project(**answers: str) -> Path:
@@ -95,11 +102,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for site, text in docs_reference.pages(project()).items():
         files.append(File.generated(config, site, content=text))
     files.append(File.generated(config, "explorer/data.js", content=docs_explorer.script()))
+    texts, own = docs_gallery.files(project)
+    for site, text in texts.items():
+        files.append(File.generated(config, site, content=text))
+    for site, path in own.items():
+        files.append(File.generated(config, site, abs_src_path=str(path)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     here = page.file.src_uri
+    if re.match(rf"{docs_gallery.PAGES}/[^/]+/", here):
+        page.meta["search"] = {"exclude": True}  # else a search would find each text of a project five times
+        return markdown
     folder = posixpath.dirname(repository_path(here))
 
     def link(found: re.Match[str]) -> str:
@@ -113,7 +128,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             files.append(File.generated(config, target, abs_src_path=str(ROOT / source)))
         return f"]({posixpath.relpath(target, posixpath.dirname(here) or '.')}{found['anchor'] or ''})"
 
-    return LINK.sub(link, markdown)
+    plain = PICTURE.sub(r"![\g<text>](\g<light>#only-light)![\g<text>](\g<dark>#only-dark)", markdown)
+    return LINK.sub(link, plain)
 
 
 def section(title: str, heading: str, introduction: str, variants: list[dict[str, str]]) -> str:

@@ -1,0 +1,87 @@
+"""The gallery of the site: four generated projects, each with its command, its files and its own pages."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+PAGES = "gallery"
+"""The folder of the gallery on the site."""
+
+
+class Exhibit(NamedTuple):
+    """A project of the gallery."""
+
+    title: str
+    gist: str
+    answers: dict[str, str]
+
+
+EXHIBITS = {
+    "default": Exhibit(
+        "The default answers",
+        "Everything on one machine: results in a folder, tables in SQLite, runs as processes.",
+        {},
+    ),
+    "s3-postgres-docker": Exhibit(
+        "S3, PostgreSQL and Docker",
+        "Results in S3, tables in PostgreSQL, each run in a container.",
+        {"result_storage": "s3", "upsert": "postgres", "deployment": "docker"},
+    ),
+    "gcs-ray-kubernetes": Exhibit(
+        "Google Cloud Storage, Ray and Kubernetes",
+        "Results in Google Cloud Storage, tables in PostgreSQL, each run in a pod with a Ray cluster.",
+        {"result_storage": "gcs", "upsert": "postgres", "task_runner": "ray", "deployment": "kubernetes"},
+    ),
+    "no-database": Exhibit(
+        "No database",
+        "A chunk's stored result is its effect; checkpoints are in a file on this machine.",
+        {"upsert": "none", "checkpoint": "file"},
+    ),
+}
+
+
+def files(project: Callable[..., Path]) -> tuple[dict[str, str], dict[str, Path]]:
+    """Generate the projects. Return the texts of their pages in the gallery, and the pages that are their own."""
+    texts: dict[str, str] = {}
+    own: dict[str, Path] = {}
+    for name, exhibit in EXHIBITS.items():
+        folder = project(**exhibit.answers)
+        texts[f"{PAGES}/{name}.md"] = page(name, exhibit, folder)
+        for path in (folder / "README.md", *sorted((folder / "docs").glob("*.md"))):
+            own[f"{PAGES}/{name}/project/{path.relative_to(folder).as_posix()}"] = path
+    return texts, own
+
+
+def page(name: str, exhibit: Exhibit, folder: Path) -> str:
+    """Return the page of a project."""
+    given = "".join(f" {prompt}={answer}" for prompt, answer in exhibit.answers.items())
+    labels = CONFIG["__prompts__"]
+    rows = [
+        f"| `{prompt}` | `{(answer := exhibit.answers.get(prompt, choices[0]))}` |"
+        f" {labels[prompt][answer].removeprefix(f'{answer}: ')} |"
+        for prompt, choices in CONFIG.items()
+        if isinstance(choices, list) and isinstance(labels.get(prompt), dict)
+    ]
+    lines = [f"# {exhibit.title}", "", exhibit.gist, ""]
+    lines += ["```console", f"cookiecutter TEMPLATE --no-input{given}", "```", ""]
+    lines += ["`TEMPLATE` is the path of the template's repository, or `git+` and its URL.", ""]
+    lines += [
+        f"Read [the project's README]({name}/project/README.md), as it is generated. It links to the project's docs.",
+        "",
+    ]
+    lines += ["## Answers", "", "| prompt | answer | what it is |", "|---|---|---|", *rows, ""]
+    lines += ["## Files", "", "```text", f"{folder.name}/", *tree(folder, "    "), "```", ""]
+    return "\n".join(lines)
+
+
+def tree(folder: Path, indent: str) -> list[str]:
+    """Return the names of what is in a folder, folders last, each with its content below."""
+    lines = []
+    for path in sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name)):
+        lines.append(f"{indent}{path.name}{'/' if path.is_dir() else ''}")
+        if path.is_dir():
+            lines += tree(path, f"{indent}    ")
+    return lines
