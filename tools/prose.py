@@ -83,15 +83,16 @@ def prose(token: Token) -> str:
     return "".join(parts)
 
 
-def too_long(limit: int, text: str, check: Check) -> Iterator[CheckResult]:
-    """Yield the sentences that have more words than the limit."""
+def too_long(kind: str, limit: int, text: str, check: Check) -> Iterator[CheckResult]:
+    """Yield the sentences that have more words than the limit, or the cell."""
     start = 0
-    for end in [*(found.start() for found in END.finditer(text)), len(text)]:
+    ends = [] if kind == "cell" else [found.start() for found in END.finditer(text)]
+    for end in [*ends, len(text)]:
         sentence = text[start:end].strip()
         words = [word for word in NAMES.sub(CODE, sentence).split() if re.search(rf"\w|{CODE}", word)]
         if len(words) > limit:
             at = text.index(sentence, start)
-            message = f"{len(words)} words in a sentence, of at most {limit}: {' '.join(words[:6])} …"
+            message = f"{len(words)} words in a {kind}, of at most {limit}: {' '.join(words[:6])} …"
             yield CheckResult(check.path, message, (at, end), None)
         start = end
 
@@ -109,14 +110,18 @@ class Rules:
         theirs = registry.get_all_enabled(dict.fromkeys(self.table["proselint"]["checks"], True))
         self.words = [ours, *theirs]
         self.known: dict[tuple[str, str], list[tuple[int, str]]] = {}
+        limits = self.table["limits"]
         self.lengths = {
-            kind: Check(partial(too_long, limit), path=f"limits.{kind}") for kind, limit in self.table["limits"].items()
+            "sentence": Check(partial(too_long, "sentence", limits["sentence"]), path="limits.sentence"),
+            "cell": Check(partial(too_long, "cell", limits["cell"]), path="limits.cell"),
+            "sentence in a cell": Check(partial(too_long, "sentence", limits["cell"]), path="limits.cell"),
         }
 
-    def faults(self, markdown: str) -> Iterator[tuple[int, str]]:
-        """Yield what a page has against the rules: the line, and a message."""
+    def faults(self, markdown: str, several: bool = False) -> Iterator[tuple[int, str]]:
+        """Yield what a page has against the rules: the line, and a message. Its cells may have several sentences."""
         for block in blocks(markdown):
-            for at, message in self.found(block.kind, block.text):
+            kind = "sentence in a cell" if several and block.kind == "cell" else block.kind
+            for at, message in self.found(kind, block.text):
                 yield block.line + block.text.count("\n", 0, at), message
 
     def found(self, kind: str, text: str) -> list[tuple[int, str]]:
@@ -129,6 +134,10 @@ class Rules:
                 (max(result.span[0] - 1, 0), " ".join(result.message.split())) for result in results
             ]
         return self.known[kind, text]
+
+    def several(self) -> set[Path]:
+        """Return the pages of a project whose cells may have several sentences."""
+        return {ROOT / TEMPLATE / name for name in self.table["files"]["sentences_in_cells"]}
 
     def pages(self) -> Iterator[tuple[Path, str, str]]:
         """Yield the pages: the path, the answers that it is rendered with, the text."""
@@ -168,7 +177,7 @@ def main(arguments: list[str]) -> int:
         pages = rules.pages()
     said: set[tuple[Path, str]] = set()
     for path, answers, text in pages:
-        for line, message in rules.faults(text):
+        for line, message in rules.faults(text, path in rules.several()):
             if (path, message) in said:
                 continue
             said.add((path, message))
