@@ -23,7 +23,7 @@ PROMPTS = {
     "upsert": ["sqlite", "postgres", "duckdb", "none"],
     "checkpoint": ["database", "file"],
     "cache_key": ["inputs", "none"],
-    "example": ["flights", "none"],
+    "example": ["some", "none"],
     "_lists": ["a"],
 }
 CRUFT = """#!/bin/sh
