@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from projects import path_of
-from variants import Answers, each, pairwise
+from variants import ALL, Answers, each, pairwise, spread
 
 Baked = Callable[[Answers], Path]
 Copy = Callable[[Path], Path]
 
-VARIANTS = pairwise()
+VARIANTS = pairwise() if ALL else spread()
 FIRST = {variant["deployment"]: variant for variant in reversed(VARIANTS)}
 """Of each kind of deployment."""
 

@@ -12,6 +12,7 @@ import random
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -187,6 +188,7 @@ covering = TEMPLATE.covering
 spread = TEMPLATE.spread
 
 
+@cache
 def chosen() -> list[Answers]:
     """Return the variants that are tested: those of `pairwise`, or all of them if the environment has VARIANTS=all."""
     return covering() if ALL else pairwise()
