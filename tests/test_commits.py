@@ -54,8 +54,9 @@ def test_all_checks_pass(
 
 
 def test_a_commit_that_is_not_clean_is_refused(
-    baked: Baked, repository: Callable[[Path], Path], environment: dict[str, str], api: str
+    baked: Baked, repository: Callable[[Path], Path], environment: dict[str, str], api: str, types_cache: Path
 ) -> None:
+    environment = {**environment, "MYPY_CACHE_DIR": str(types_cache)}
     project = repository(baked({}))
     make = ["make", "--old-file", ".venv/.ready", "setup"]
     done = call(project, {**environment, "PREFECT_API_URL": api}, *make)
