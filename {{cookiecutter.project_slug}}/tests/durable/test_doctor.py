@@ -108,6 +108,21 @@ def test_setting_that_nothing_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wrong("settings") == f"nothing reads {PREFIX}QWXYZ; correct the name, or delete it"
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("PREFECT_API_ULR", "Prefect reads no PREFECT_API_ULR of `.env`; correct the name, or delete it"),
+        (f"{PREFIX[:-2]}_WORKERS", f"did you mean {PREFIX}WORKERS?"),
+    ],
+)
+def test_misspelt_prefix(monkeypatch: pytest.MonkeyPatch, name: str, said: str) -> None:
+    for known in ("PREFECT_API_URL", "PREFECT_LOGGING_LOGGERS_X_LEVEL", "PREFECT_INTEGRATIONS_X"):
+        monkeypatch.setattr(doctor, "env_variables", lambda known=known: {known: "1"})
+        assert doctor._finding("settings", doctor.CHECKS["settings"]).verdict == "ok"
+    monkeypatch.setattr(doctor, "env_variables", lambda: {name: "1"})
+    assert wrong("settings").endswith(said)
+
+
 def test_no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "flows", dict)
     assert "make flow NAME=orders" in wrong("flows")

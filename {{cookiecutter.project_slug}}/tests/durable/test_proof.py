@@ -195,15 +195,16 @@ def test_proof_without_a_kill_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_interrupted_proof_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_proof_leaves_nothing_behind(tmp_path: Path, number: int, code: int) -> None:
     command = [sys.executable, "-m", "tests.support.proof", "--packages", "tests.support.planted", SOUND]
     environment = {**os.environ, f"{PREFIX}HOME": str(tmp_path)}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         (place,) = re.findall(r"in (\S+)\.$", process.stdout.readline().strip())
         time.sleep(5)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(TIMEOUT) == 130
+        process.send_signal(number)
+        assert process.wait(TIMEOUT) == code
     assert not Path(place).exists()
     deadline = time.monotonic() + 30
     while any(place.encode() in _environment(file) for file in Path("/proc").glob("[0-9]*/environ")):

@@ -12,10 +12,12 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import prefect.settings
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -33,6 +35,10 @@ LEAST_DISK = 1 << 30
 """The minimum of free bytes on the disk of `home`."""
 CLOCKS_APART = 5.0
 """The maximum difference in seconds from the server's clock: heartbeats and schedules rely on both."""
+
+
+OF_LIBRARIES = ("PREFECT__", "PREFECT_INTEGRATIONS_", "PREFECT_LOGGING_")
+"""What names of Prefect's variables begin with that `prefect.settings` does not list."""
 
 
 class Finding(NamedTuple):
@@ -131,10 +137,16 @@ def _packages() -> str:
 
 def _settings() -> str:
     discovery.flows()
+    known = {f"{PREFIX}{name.upper()}" for name in (*ProjectSettings.names, "env_file")}
     given = {name for name in map(str.upper, {*os.environ, *env_variables()}) if name.startswith(PREFIX)}
-    if unknown := sorted(given - {f"{PREFIX}{name.upper()}" for name in (*ProjectSettings.names, "env_file")}):
+    if unknown := sorted(given - known):
         raise WrongError(f"nothing reads {', '.join(unknown)}; correct the name, or delete it")
-    return f"{len(given)} are given; `.env.example` lists all"
+    for name in map(str.upper, env_variables()):
+        if name.startswith("PREFECT_") and not name.startswith(OF_LIBRARIES) and not hasattr(prefect.settings, name):
+            raise WrongError(f"Prefect reads no {name} of `.env`; correct the name, or delete it")
+        if name not in known and (meant := get_close_matches(name, known, 1, 0.9)):
+            raise WrongError(f"nothing reads {name} of `.env`; did you mean {meant[0]}?")
+    return f"{len(given)} given; `.env.example` lists all"
 
 
 def _flows() -> str:

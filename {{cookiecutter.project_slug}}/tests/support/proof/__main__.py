@@ -1,6 +1,7 @@
 """The command: `python -m tests.support.proof load-orders --kills 50 -- --folder data/orders`.
 
-Exit codes: 0, nothing was lost, doubled or different; 1, something was; 2, there can be no proof; 130, Ctrl-C.
+Exit codes: 0, nothing was lost, doubled or different; 1, something was; 2, there can be no proof; 130, Ctrl-C; 143,
+SIGTERM.
 """
 
 import argparse
@@ -8,6 +9,7 @@ import itertools
 import json
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -284,12 +286,16 @@ def describe(packages: Sequence[str]) -> dict[str, Any]:
 
 def main() -> int:
     """Run the command, and return its exit code."""
+    # Also in a pipe, each line comes at once; a CI that ends this by SIGTERM has everything removed too.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         return run(sys.argv[1:])
     except ProofError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print("stopped; everything of the proof is removed", file=sys.stderr)
         return 130
 
 
