@@ -127,7 +127,8 @@ class Rules:
     def found(self, kind: str, text: str) -> list[tuple[int, str]]:
         """Return the faults of a block: their position, and a message. The variants of a page have most in common."""
         if (kind, text) not in self.known:
-            checks = [*self.words, *([self.lengths[kind]] if kind in self.lengths else [])]
+            kept = any(beginning in text for beginning in self.table["files"]["kept"])
+            checks = [*self.words, *([self.lengths[kind]] if kind in self.lengths and not kept else [])]
             # Some patterns look for what is around a word.
             results = [result for check in checks for result in check.check_with_flags(f" {text} ")]
             self.known[kind, text] = [

@@ -214,7 +214,7 @@ def moving(url: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def browser(scheme: str) -> Iterator[Page]:
+def browser(scheme: str = "light") -> Iterator[Page]:
     """Yield a page of a Chromium that has seen nothing before, in light or dark."""
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as profile:
         context = playwright.chromium.launch_persistent_context(
