@@ -26,7 +26,7 @@ from projects import cruft, path_of, snapshot
 from test_own_flow import places
 from test_update_own_flows import owned
 from test_updates import commit, conflicts
-from variants import Answers, typed
+from variants import ALL, Answers, typed
 
 Create = Callable[..., "Project"]
 TIMEOUT = 300
@@ -354,7 +354,7 @@ def with_rows(project: Project, upsert: str) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("upsert", ["sqlite", "duckdb"])
+@pytest.mark.parametrize("upsert", ["sqlite", *(["duckdb"] if ALL else [])])
 def test_rows_are_carried_over_and_the_next_run_finds_all_done(create: Create, upsert: str) -> None:
     """By one command, to a server that it starts on this machine."""
     project = create(upsert=upsert)

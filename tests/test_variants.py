@@ -55,14 +55,17 @@ def answers_of(*prompts: str) -> Depends:
     return lambda variant: tuple(variant[prompt] for prompt in prompts)
 
 
-def on_clusters(depends: Depends, kind: type[Sample], *prompts: str) -> Depends:
+def on_clusters(depends: Depends, kind: type[Sample], *prompts: str, always: bool = False) -> Depends:
     """Have tests whose flows run on a cluster, which takes long to start, run once for each kind of it.
 
     Args:
         depends: what they depend on in threads.
         kind: whether `make test-all` runs them with all combinations of further answers, or with each of these.
         prompts: the prompts of these answers.
+        always: whether `make test` runs them on clusters too.
     """
+    if not (ALL or always):
+        return lambda variant: depends({**variant, "task_runner": "threads"})
     more = prompts if ALL else ()
     return lambda variant: (
         depends(variant)
@@ -108,7 +111,7 @@ DEPENDS: dict[str, Depends] = {
         variant["upsert"] if variant["checkpoint"] == "database" else "",
     ),
     "test_chunks.py": on_clusters(flows, Sample, "checkpoint"),
-    "test_chunks.py::test_killed": on_clusters(flows, Each, "checkpoint", "upsert"),
+    "test_chunks.py::test_killed": on_clusters(flows, Each, "checkpoint", "upsert", always=True),
     "test_chunks.py::test_resuming": answers_of(),
     "test_cli.py": answers_of(),
     "test_cli.py::test_failed_chunk": on_clusters(
