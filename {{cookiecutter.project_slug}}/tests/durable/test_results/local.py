@@ -46,7 +46,7 @@ def test_run_whose_results_are_read_and_cannot_be_stored_does_not_complete(
         assert load_toys(path)["done"] == 3, "the checkpoint says what is done: no run reads the results of chunks"
     else:
         with pytest.raises(
-            (ResultsNotStoredError, StoreError), match=r"the results of 3 could not|a mark cannot be read"
+            (ResultsNotStoredError, StoreError), match=r"the results of 3 could not|a checkpoint cannot be read"
         ):
             load_toys(path)
     RESULTS.unlink()

@@ -49,7 +49,7 @@ def read(name: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StoreError(f"a mark cannot be read at {_folder() / name}: {error.strerror}") from error
+        raise StoreError(f"a checkpoint cannot be read at {_folder() / name}: {error.strerror}") from error
 
 
 def names(prefix: str) -> list[str]:
@@ -79,7 +79,7 @@ def delete(name: str) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise StoreError(f"a mark cannot be removed at {path}: {error.strerror}") from error
+        raise StoreError(f"a checkpoint cannot be removed at {path}: {error.strerror}") from error
 
 
 def _folder() -> Path:

@@ -178,7 +178,7 @@ for _ in range(5000):
         ([Undecorated("a")], r"parameters\[0\]: .*:Undecorated has no"),
         ([SimpleNamespace(a=1)], r"parameters\[0\]: types:SimpleNamespace has no"),
         ({"a": ITSELF}, r"parameters\['a'\]\[0\]\['a'\].*: is circular, or nested more than 100 deep"),
-        ({"a": [DEEP, DEEP]}, r"parameters\['a'\]\[0\]\[0\].*: contains itself, or is nested more"),
+        ({"a": [DEEP, DEEP]}, r"parameters\['a'\]\[0\]\[0\].*: is circular, or nested more"),
     ],
 )
 def test_value_without_a_stable_form_is_an_error_that_says_where(value: object, reason: str) -> None:
