@@ -32,7 +32,7 @@ POINTS = (
 )
 """Where a process can be killed: in a step, after a task, and around a request."""
 OURS = {
-    *("checkpoints", "counts", "high-water", "locks", "outbox", "rejects", "results", "runs"),
+    *("checkpoints", "counts", "high-water", "locks", "outbox", "rejects", "results", "runs", "transfer"),
     *("resume.lock", "server.log", "temporary-server.lock"),
 }
 """What `durable` itself keeps in the home, beside the database."""
