@@ -60,6 +60,24 @@ def snapshot(project: Path) -> Snapshot:
     }
 
 
+def said_by(project: Path, environment: Mapping[str, str], *command: object, code: int, timeout: float) -> str:
+    """Run a program in a project; return what it says, errors included, and fail where it ends with another code."""
+    words = list(map(str, command))
+    done = subprocess.run(
+        words,
+        cwd=project,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == code, f"{' '.join(words)}\n{done.stdout[-6000:]}"
+    return done.stdout
+
+
 @dataclass(frozen=True)
 class Run:
     """What a command of a project's Makefile did."""

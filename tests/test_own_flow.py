@@ -25,7 +25,7 @@ from uuid import UUID
 
 import pytest
 from conftest import Bake
-from projects import path_of
+from projects import path_of, said_by
 from variants import ALL, CHOICES, TEMPLATE, Answers, command, each
 
 TIMEOUT = 300.0
@@ -104,20 +104,11 @@ class Walk:
 
     def run(self, *arguments: object, code: int = 0) -> str:
         """Run a program in the project, and return what it says."""
-        done = subprocess.run(
-            list(map(str, arguments)),
-            cwd=self.project,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
-        again = f"Bake it again with:\n  {command(self.variant)}"
-        assert done.returncode == code, f"{' '.join(map(str, arguments))}\n{done.stdout[-6000:]}\n\n{again}"
-        return done.stdout
+        try:
+            return said_by(self.project, self.environment, *arguments, code=code, timeout=TIMEOUT)
+        except AssertionError as error:
+            error.add_note(f"Bake it again with:\n  {command(self.variant)}")
+            raise
 
     def make(self, *arguments: str, code: int = 0) -> str:
         """Call one of the project's commands, in the environment that runs these tests."""

@@ -22,10 +22,10 @@ import psycopg
 import pytest
 from conftest import Bake
 from history import git
-from projects import cruft, path_of, snapshot
+from projects import path_of, said_by, snapshot
 from test_own_flow import places
 from test_update_own_flows import owned
-from test_updates import commit, conflicts
+from test_updates import commit, conflicts, linked
 from variants import ALL, Answers, typed
 
 Create = Callable[..., "Project"]
@@ -65,19 +65,7 @@ class Project:
 
     def run(self, *command: object, code: int = 0, **variables: str) -> str:
         """Run a program in the project; return what it says, errors included."""
-        done = subprocess.run(
-            list(map(str, command)),
-            cwd=self.folder,
-            env={**self.environment, **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout[-6000:]
-        return done.stdout
+        return said_by(self.folder, {**self.environment, **variables}, *command, code=code, timeout=TIMEOUT)
 
     def python(self, *arguments: object, code: int = 0, **variables: str) -> str:
         return self.run(sys.executable, *arguments, code=code, **variables)
@@ -104,12 +92,7 @@ def created(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
 
     @functools.cache
     def created(given: str) -> Path:
-        output = tmp_path_factory.mktemp("created")
-        cruft("create", repository, "--no-input", "--extra-context", given, "--output-dir", output)
-        (project,) = output.iterdir()
-        git(project, "init", "--quiet")
-        commit(project)
-        return project
+        return linked(repository, tmp_path_factory.mktemp("created"), given)
 
     return created
 

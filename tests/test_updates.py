@@ -69,13 +69,7 @@ def created(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
 
     @functools.cache
     def created(commit_or_tag: str, given: str) -> Path:
-        output = tmp_path_factory.mktemp("created")
-        options = ["--no-input", "--extra-context", given, "--output-dir", output]
-        cruft("create", repository, "--checkout", commit_or_tag, *options)
-        (project,) = output.iterdir()
-        git(project, "init", "--quiet")
-        commit(project)
-        return project
+        return linked(repository, tmp_path_factory.mktemp("created"), given, "--checkout", commit_or_tag)
 
     return created
 
@@ -90,6 +84,15 @@ def create(created: Callable[[str, str], Path], copy: Callable[[Path], Path]) ->
         return copy(created(version, json.dumps(typed(answers))))
 
     return create
+
+
+def linked(repository: Path, output: Path, given: str, *options: str) -> Path:
+    """Make a project with cruft, in a git repository of its own; its answers are JSON."""
+    cruft("create", repository, *options, "--no-input", "--extra-context", given, "--output-dir", output)
+    (project,) = output.iterdir()
+    git(project, "init", "--quiet")
+    commit(project)
+    return project
 
 
 def commit(project: Path) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 from cookiecutter.generate import generate_context, is_copy_only_path
 from cookiecutter.prompt import prompt_for_config
 from cookiecutter.utils import create_env_with_context
+from docs_reference import text_of
 from jinja2 import Environment, Template, nodes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -192,7 +193,7 @@ def data() -> dict[str, Any]:
             {
                 "name": prompt,
                 "label": variants.labels[prompt]["__prompt__"],
-                "answers": {answer: variants.labels[prompt][answer].removeprefix(f"{answer}: ") for answer in answers},
+                "answers": {answer: text_of(variants.labels[prompt], answer) for answer in answers},
             }
             for prompt, answers in variants.choices.items()
         ],

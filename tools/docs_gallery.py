@@ -1,12 +1,11 @@
 """The gallery of the site: four generated projects, each with its command, its files and its own pages."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
-CONFIG: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+from docs_reference import CHOICES, CONFIG, own_pages, table, text_of
+
 PAGES = "gallery"
 """The folder of the gallery on the site."""
 
@@ -50,21 +49,16 @@ def files(project: Callable[..., Path]) -> tuple[dict[str, str], dict[str, Path]
     for name, exhibit in EXHIBITS.items():
         folder = project(**exhibit.answers)
         texts[f"{PAGES}/{name}.md"] = page(name, exhibit, folder)
-        for path in (folder / "README.md", *sorted((folder / "docs").glob("*.md"))):
-            own[f"{PAGES}/{name}/project/{path.relative_to(folder).as_posix()}"] = path
+        own |= {f"{PAGES}/{name}/project/{site}": path for site, path in own_pages(folder).items()}
     return texts, own
 
 
 def page(name: str, exhibit: Exhibit, folder: Path) -> str:
     """Return the page of a project."""
     given = "".join(f" {prompt}={answer}" for prompt, answer in exhibit.answers.items())
+    chosen = {prompt: exhibit.answers.get(prompt, choices[0]) for prompt, choices in CHOICES.items()}
     labels = CONFIG["__prompts__"]
-    rows = [
-        f"| `{prompt}` | `{(answer := exhibit.answers.get(prompt, choices[0]))}` |"
-        f" {labels[prompt][answer].removeprefix(f'{answer}: ')} |"
-        for prompt, choices in CONFIG.items()
-        if isinstance(choices, list) and isinstance(labels.get(prompt), dict)
-    ]
+    rows = [[f"`{prompt}`", f"`{answer}`", text_of(labels[prompt], answer)] for prompt, answer in chosen.items()]
     lines = [f"# {exhibit.title}", "", exhibit.gist, ""]
     lines += ["```console", f"cookiecutter TEMPLATE --no-input{given}", "```", ""]
     lines += ["`TEMPLATE` is the path of the template's repository, or `git+` and its URL.", ""]
@@ -72,7 +66,7 @@ def page(name: str, exhibit: Exhibit, folder: Path) -> str:
         f"Read [the project's README]({name}/project/README.md), as it is generated. It links to the project's docs.",
         "",
     ]
-    lines += ["## Answers", "", "| prompt | answer | what it is |", "|---|---|---|", *rows, ""]
+    lines += ["## Answers", "", *table(["prompt", "answer", "what it is"], rows)]
     lines += ["## Files", "", "```text", f"{folder.name}/", *tree(folder, "    "), "```", ""]
     return "\n".join(lines)
 

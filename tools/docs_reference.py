@@ -17,7 +17,9 @@ from jinja2 import Environment
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 CONFIG: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
-CHOICES: dict[str, list[str]] = {prompt: answers for prompt, answers in CONFIG.items() if isinstance(answers, list)}
+CHOICES: dict[str, list[str]] = {
+    prompt: CONFIG[prompt] for prompt in CONFIG["__prompts__"] if isinstance(CONFIG[prompt], list)
+}
 NAMES = {"project_slug": "durable-flights", "package_name": "durable_flights"}
 """Of the project that the pages show: it has the default answers."""
 
@@ -42,8 +44,8 @@ def prompts() -> str:
     for prompt, label in CONFIG["__prompts__"].items():
         if prompt in CHOICES:
             lines += [f"## `{prompt}`", "", f"{label['__prompt__']}. The first answer is the default.", ""]
-            texts = {answer: label[answer].removeprefix(f"{answer}: ") for answer in CHOICES[prompt]}
-            lines += table(["answer", "what it is"], [[f"`{answer}`", text] for answer, text in texts.items()])
+            rows = [[f"`{answer}`", text_of(label, answer)] for answer in CHOICES[prompt]]
+            lines += table(["answer", "what it is"], rows)
         else:
             default = f"`{CONFIG[prompt]}`" if CONFIG[prompt] else "empty"
             if "{" in CONFIG[prompt]:
@@ -69,7 +71,7 @@ def settings() -> str:
         name, _, default = line.removeprefix("#").partition("=")
         return f"`{name}`", f"`{default}`" if default else "empty"
 
-    rows = [[*entry, when] for entry, when in everywhere(TEMPLATE / ".env.example", parse).items()]
+    rows = everywhere(TEMPLATE / ".env.example", parse)
     return "\n".join(
         [
             "# Settings",
@@ -89,7 +91,7 @@ def commands(project: Path) -> str:
     (cli,) = project.glob("src/*/durable/cli.py")
     docstring = " ".join((ast.get_docstring(ast.parse(cli.read_text(encoding="utf-8"))) or "").split())
     codes = re.findall(r"(\d+), ([^;.]+)", docstring.partition("Exit codes: ")[2])
-    rows = [[*entry, when] for entry, when in everywhere(TEMPLATE / "Makefile", parse).items()]
+    rows = everywhere(TEMPLATE / "Makefile", parse)
     return "\n".join(
         [
             "# Commands and exit codes",
@@ -125,8 +127,19 @@ def imports(path: Path) -> list[tuple[str, str]]:
     return [(str(node.module), alias.name) for node in found for alias in node.names]
 
 
-def everywhere(path: Path, parse: Callable[[str], list[Entry]]) -> dict[Entry, str]:
-    """Return what a template of a file has with any answers, each with the answers that bring it."""
+def text_of(label: dict[str, str], answer: str) -> str:
+    """Return what the label of a prompt says of an answer."""
+    return label[answer].removeprefix(f"{answer}: ")
+
+
+def own_pages(project: Path) -> dict[str, Path]:
+    """Return the pages that a project has for its owners, by their paths in it."""
+    pages = (project / "README.md", *sorted((project / "docs").glob("*.md")))
+    return {path.relative_to(project).as_posix(): path for path in pages}
+
+
+def everywhere(path: Path, parse: Callable[[str], list[Entry]]) -> list[list[str]]:
+    """Return the rows of what a template of a file has with any answers, with the answers that bring it at the end."""
     text = path.read_text(encoding="utf-8")
     named = [prompt for prompt in CHOICES if f"cookiecutter.{prompt}" in text]
     template = Environment(keep_trailing_newline=True, autoescape=False).from_string(text)
@@ -139,7 +152,8 @@ def everywhere(path: Path, parse: Callable[[str], list[Entry]]) -> dict[Entry, s
             for prompt, answer in chosen.items():
                 having[prompt].add(answer)
     names = [name for name, *_ in found]
-    return {entry: conditions(found[entry]) for entry in sorted(found, key=lambda entry: names.index(entry[0]))}
+    ordered = sorted(found, key=lambda entry: names.index(entry[0]))
+    return [[*entry, conditions(found[entry])] for entry in ordered]
 
 
 def conditions(having: dict[str, set[str]]) -> str:

@@ -94,19 +94,14 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, site in PAGES.items():
         files.append(File.generated(config, site, abs_src_path=str(ROOT / source)))
-    for path in (project() / "README.md", *sorted((project() / "docs").glob("*.md"))):
-        site = f"project/{path.relative_to(project()).as_posix()}"
-        files.append(File.generated(config, site, abs_src_path=str(path)))
-    for name, texts in SECTIONS.items():
-        files.append(File.generated(config, f"project/docs/{name}", content=section(*texts)))
-    for site, text in docs_reference.pages(project()).items():
-        files.append(File.generated(config, site, content=text))
-    files.append(File.generated(config, "explorer/data.js", content=docs_explorer.script()))
     texts, own = docs_gallery.files(project)
-    for site, text in texts.items():
-        files.append(File.generated(config, site, content=text))
+    own |= {f"project/{site}": path for site, path in docs_reference.own_pages(project()).items()}
     for site, path in own.items():
         files.append(File.generated(config, site, abs_src_path=str(path)))
+    texts |= docs_reference.pages(project()) | {"explorer/data.js": docs_explorer.script()}
+    texts |= {f"project/docs/{name}": section(*parts) for name, parts in SECTIONS.items()}
+    for site, text in texts.items():
+        files.append(File.generated(config, site, content=text))
     return files
 
 

@@ -104,10 +104,10 @@ class Rules:
         self.table: dict[str, Any] = tomllib.loads(text)
         words = {pattern.replace(" ", r"\s+"): instead for pattern, instead in self.table["words"].items()}
         ours = Check(types.PreferredForms(words), path="words", message="'{1}': write '{0}'")
-        registry = CheckRegistry()
-        if not registry.checks:
-            registry.register_many(own_checks)
-        theirs = registry.get_all_enabled(dict.fromkeys(self.table["proselint"]["checks"], True))
+        known = CheckRegistry()
+        if not known.checks:
+            known.register_many(own_checks)
+        theirs = known.get_all_enabled(dict.fromkeys(self.table["proselint"]["checks"], True))
         self.words = [ours, *theirs]
         self.known: dict[tuple[str, str], list[tuple[int, str]]] = {}
         limits = self.table["limits"]
@@ -177,8 +177,9 @@ def main(arguments: list[str]) -> int:
     else:
         pages = rules.pages()
     said: set[tuple[Path, str]] = set()
+    several = rules.several()
     for path, answers, text in pages:
-        for line, message in rules.faults(text, path in rules.several()):
+        for line, message in rules.faults(text, path in several):
             if (path, message) in said:
                 continue
             said.add((path, message))

@@ -35,8 +35,6 @@ LEAST_DISK = 1 << 30
 """The minimum of free bytes on the disk of `home`."""
 CLOCKS_APART = 5.0
 """The maximum difference in seconds from the server's clock: heartbeats and schedules rely on both."""
-
-
 OF_LIBRARIES = ("PREFECT__", "PREFECT_INTEGRATIONS_", "PREFECT_LOGGING_")
 """What names of Prefect's variables begin with that `prefect.settings` does not list."""
 
