@@ -24,10 +24,10 @@ help: ## show this list
 demo: $(filter .uv/%,$(UV)) ## make a project in .demo, kill its run in the middle, run it again, check the data
 	@$(UV) run --quiet --no-project --python $(PYTHON) --with cookiecutter==2.7.1 tools/demo.py
 
-test: .venv/.ready ## run the tests: the template's, and those of variants in which any two answers come together
+test: .venv/.ready ## run the tests of the day: the template's, and those of a part of the variants; SAMPLE=all runs all
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
+	@SAMPLE=$(or $(SAMPLE),$(if $(ARGS),all,$(shell date +%F))) $(BIN)/pytest -n 4 --dist worksteal $(ARGS)
 
 test-all: .venv/.ready ## the same, slow tests too, for all combinations of the five prompts that choose code
 	@VARIANTS=all $(BIN)/pytest -n 4 --dist worksteal $(ARGS)

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import date
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +34,13 @@ Bake = Callable[..., Path]
 START_TIMEOUT = 180.0
 """Seconds for the server."""
 
+SAMPLE = os.environ.get("SAMPLE") or "all"
+"""A day, of which a part runs of the tests that take turns, or `all`."""
+SHARD = os.environ.get("SHARD") or "1/1"
+"""The part of all tests that runs: the number of the part, and of how many."""
+TURNS = 4
+"""Days after which each test has had its turn."""
+
 FOREIGN = ("PYTEST_", "PREFECT_", "COV_", "MAKE", "MFLAGS", "ARGS")
 """What names of variables begin with that are of this test run, of the `make` that it runs in, or of Prefect."""
 
@@ -44,12 +52,18 @@ UNREACHABLE = re.compile(
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes long, and so begins early")
+    config.addinivalue_line("markers", f"rotating: on a day, `make test` runs one in {TURNS} of these")
+
+
+def pytest_report_header() -> str:
+    return f"sample: {SAMPLE}; SHARD={SHARD}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Have each process begin with its share of the slow tests, the longest first; no long one is left over.
+    """Take those of today and of this shard, and have each process begin with its share of the slow ones.
 
-    Of the list, each process first gets a piece of the same length, and later some of what others have left.
+    The longest come first, so that no long one is left over. Of the list, each process first gets a piece of the same
+    length, and later some of what others have left.
     """
 
     def place_of(item: pytest.Item) -> tuple[bool, bool, int]:
@@ -58,6 +72,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             return (False, False, 0)
         return (True, given.params["variant"]["task_runner"] == "threads", -len(given.params["tests"]))
 
+    run = set(sampled(sharded(items)))
+    config.hook.pytest_deselected(items=[item for item in items if item not in run])
+    items[:] = [item for item in items if item in run]
     count = getattr(config, "workerinput", {"workercount": 1})["workercount"]
     short = [item for item in items if not item.get_closest_marker("slow")]
     long = sorted((item for item in items if item.get_closest_marker("slow")), key=place_of)
@@ -66,6 +83,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for place in range(count)
         for item in [*long[place::count], *short[len(short) * place // count : len(short) * (place + 1) // count]]
     ]
+
+
+def sharded(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests of this shard."""
+    if not (found := re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", SHARD)) or int(found[1]) > int(found[2]):
+        raise pytest.UsageError(f"SHARD={SHARD} is no part of a whole, such as 1/4")
+    return items[int(found[1]) - 1 :: int(found[2])]
+
+
+def sampled(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Leave out those that take turns and whose day another one is."""
+    if SAMPLE == "all":
+        return items
+    try:
+        today = date.fromisoformat(SAMPLE).toordinal() % TURNS
+    except ValueError:
+        raise pytest.UsageError(f"SAMPLE={SAMPLE} is no day, such as 2026-11-30, and not all") from None
+    rotating = [item for item in items if item.get_closest_marker("rotating")]
+    others = {item for place, item in enumerate(rotating) if place % TURNS != today}
+    return [item for item in items if item not in others]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from projects import alone, path_of, run_make
-from variants import ALL, Answers, command, each
+from variants import Answers, command, each, only_all
 
 SAMPLE = [
     {},
@@ -22,7 +22,7 @@ TIMEOUT = 1200.0
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not ALL, reason="installs libraries and starts servers anew: make test-all runs it"),
+    only_all,
 ]
 
 

@@ -1,8 +1,12 @@
 """The generator of variants covers what it promises, for the template and for a template with more answers."""
 
 import itertools
+from collections import Counter
+from datetime import date, timedelta
 from operator import itemgetter
+from typing import Any
 
+import conftest
 import pytest
 from cookiecutter.environment import StrictEnvironment
 from hypothesis import given
@@ -136,3 +140,39 @@ def test_variants_have_distinct_names() -> None:
 def test_typed_text_reaches_cookiecutter_as_it_is(text: str) -> None:
     prompt = FREE_TEXT[0]
     assert StrictEnvironment(keep_trailing_newline=True).from_string(typed({prompt: text})[prompt]).render() == text
+
+
+class Item:
+    """A test, one in three of which does not take turns."""
+
+    def __init__(self, number: int) -> None:
+        self.rotates = bool(number % 3)
+
+    def get_closest_marker(self, _: str) -> bool:
+        return self.rotates
+
+
+@pytest.mark.parametrize("count", [3, 40, 41])
+def test_all_tests_have_had_their_turn_after_some_days(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    items: list[Any] = [Item(number) for number in range(count)]
+    runs: Counter[Item] = Counter()
+    for days in range(conftest.TURNS):
+        monkeypatch.setattr(conftest, "SAMPLE", (date(2026, 11, 29) + timedelta(days)).isoformat())
+        runs.update(conftest.sampled(items))
+    assert runs == {item: 1 if item.rotates else conftest.TURNS for item in items}
+
+
+def test_shards_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    items: list[Any] = list(range(10))
+    found = []
+    for shard in ("1/3", "2/3", "3/3"):
+        monkeypatch.setattr(conftest, "SHARD", shard)
+        found += conftest.sharded(items)
+    assert sorted(found) == items
+
+
+@pytest.mark.parametrize(("variable", "value"), [("SHARD", "0/3"), ("SHARD", "4/3"), ("SHARD", "2"), ("SAMPLE", "now")])
+def test_part_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setattr(conftest, variable, value)
+    with pytest.raises(pytest.UsageError, match=f"{variable}={value} is no "):
+        conftest.sampled(conftest.sharded([]))

@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from variants import ALL, Answers
+from variants import Answers, only_all
 
 BUILD_TIMEOUT = 900.0
 """Seconds."""
@@ -40,7 +40,7 @@ def call(*command: str, folder: Path | None = None) -> subprocess.CompletedProce
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("deployment", ["docker", "kubernetes"])
+@pytest.mark.parametrize("deployment", ["docker", pytest.param("kubernetes", marks=only_all)])
 def test_the_steps_of_an_image_install_what_the_flow_needs(
     baked: Callable[[Answers], Path], copy: Callable[[Path], Path], tmp_path: Path, uv: str, deployment: str
 ) -> None:
@@ -107,7 +107,7 @@ def stand_in(buildah: list[str], base: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not ALL, reason="builds images with all libraries: make test-all runs it")
+@only_all
 def test_an_image_holds_all_that_the_flow_needs(
     baked: Callable[[Answers], Path], tmp_path: Path, engine: list[str], uv: str
 ) -> None:

@@ -233,10 +233,10 @@ def test_each_promise_names_a_test_that_is_there(baked: Baked, variant: Answers)
     rows = re.findall(r"^\| (?!what happens)(.+) \|$", (project / "docs/promises.md").read_text("utf-8"), re.MULTILINE)
     assert len(rows) > 8
     for row in rows:
-        found = re.findall(r"`(test_\w+\.py)::(test_\w+)`$", row)
+        found = re.findall(r"\[`(test_\w+)`\]\((\S+)\)$", row)
         assert found, f"no test tries: {row}"
-        file, name = found[0]
-        text = (project / "tests/durable" / file).read_text(encoding="utf-8")
+        name, file = found[0]
+        text = (project / "docs" / file).read_text(encoding="utf-8")
         assert f"\ndef {name}(" in text, f"{file} has no {name}"
 
 

@@ -50,7 +50,7 @@ from prefect.transactions import transaction
 from prefect.utilities.math import clamped_poisson_interval
 from prefect.utilities.urls import url_for
 from pydantic import ValidationError
-from variants import ALL, ROOT
+from variants import ROOT, only_all
 
 F = TypeVar("F", bound=Callable[..., None])
 T = TypeVar("T")
@@ -593,7 +593,7 @@ with get_client(sync_client=True) as client:
 
 
 @claim(f"{PACKAGE}/server.py", "CONTRIBUTING.md")
-@pytest.mark.skipif(not ALL, reason="it starts one more server; make test-all does")
+@only_all
 def test_temporary_server_outlives_its_run(environment: dict[str, str], tmp_path: Path) -> None:
     """The temporary server that Prefect itself starts stays when the process that uses it is killed."""
     ours = {

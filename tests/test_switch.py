@@ -26,7 +26,7 @@ from projects import path_of, said_by, snapshot
 from test_own_flow import places
 from test_update_own_flows import owned
 from test_updates import commit, conflicts, linked
-from variants import ALL, Answers, typed
+from variants import Answers, only_all, typed
 
 Create = Callable[..., "Project"]
 TIMEOUT = 300
@@ -336,8 +336,9 @@ def with_rows(project: Project, upsert: str) -> Path:
     return project.folder / "var" / ("database.duckdb" if upsert == "duckdb" else "database.db")
 
 
+@only_all
 @pytest.mark.slow
-@pytest.mark.parametrize("upsert", ["sqlite", *(["duckdb"] if ALL else [])])
+@pytest.mark.parametrize("upsert", ["sqlite", "duckdb"])
 def test_rows_are_carried_over_and_the_next_run_finds_all_done(create: Create, upsert: str) -> None:
     """By one command, to a server that it starts on this machine."""
     project = create(upsert=upsert)

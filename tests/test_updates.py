@@ -19,7 +19,7 @@ import pytest
 from conftest import Bake
 from history import RELEASED, UPDATED, git
 from projects import cruft, path_of, snapshot
-from variants import CORE, PROMPTS, ROOT, Answers, Options, name, typed
+from variants import CORE, PROMPTS, ROOT, Answers, Options, name, only_all, typed
 
 Create = Callable[..., Path]
 
@@ -375,6 +375,7 @@ def test_an_edited_project_passes_its_tests(
     assert re.search(r"^\d{2,} passed", done.stdout, re.MULTILINE)
 
 
+@only_all
 @pytest.mark.slow
 @each_version
 def test_what_is_done_counts_on(

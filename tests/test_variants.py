@@ -91,6 +91,11 @@ def kills_in_threads(variant: Answers) -> tuple[object, ...]:
     return (*flows(variant), *marks_or_kinds(variant)) if variant["task_runner"] == "threads" else ("cluster",)
 
 
+def cluster(variant: Answers) -> str:
+    """Return the runner of chunks; `make test` tries what both clusters share on one of them."""
+    return variant["task_runner"] if ALL or variant["task_runner"] == "threads" else "cluster"
+
+
 def results_count(variant: Answers) -> bool:
     """Say whether the stored results of chunks are read."""
     return variant["upsert"] == "none" or variant["checkpoint"] == "none"
@@ -135,9 +140,7 @@ DEPENDS: dict[str, Depends] = {
     "test_cli.py::test_setup": answers_of("result_storage", "upsert", "checkpoint"),
     "test_cli.py::test_status": lambda variant: (*marks(variant), variant["upsert"] == "none"),
     "test_clusters.py": lambda variant: (
-        Sample((variant["task_runner"], ALL and variant["upsert"] == "none"))
-        if variant["task_runner"] != "threads"
-        else ()
+        Sample((cluster(variant), ALL and variant["upsert"] == "none")) if variant["task_runner"] != "threads" else ()
     ),
     "test_conventions.py": lambda variant: (
         variant["cache_key"],
@@ -155,8 +158,9 @@ DEPENDS: dict[str, Depends] = {
         variant["deployment"],
         variant["result_storage"] == "local",
         variant["deployment"] == "docker" and variant["upsert"] == "postgres",
-        variant["deployment"] != "process" and variant["task_runner"] == "ray",
+        ALL and variant["deployment"] != "process" and variant["task_runner"] == "ray",
     ),
+    "test_deployment.py::test_worker_runs": answers_of("deployment"),
     "test_doctor.py": lambda variant: (
         Each(variant[prompt] for prompt in ("upsert", "checkpoint", "result_storage", "task_runner")) if ALL else ()
     ),
@@ -213,7 +217,7 @@ DEPENDS: dict[str, Depends] = {
     "test_results.py": lambda variant: (variant["result_storage"], results_count(variant)),
     "test_retries.py": answers_of("retry_policy"),
     "test_rows.py": answers_of("upsert"),
-    "test_runners.py": answers_of("task_runner"),
+    "test_runners.py": lambda variant: Sample((cluster(variant),)),
     "test_server.py": answers_of(),
     "test_settings.py": answers_of("result_storage", "upsert"),
     "test_store.py": answers_of("result_storage"),
@@ -225,7 +229,8 @@ DEPENDS: dict[str, Depends] = {
 }
 
 LONG = {test for test in DEPENDS if test.startswith("test_proof.py::") and not test.endswith("test_fault_is")}
-"""Those that only `make test-all` runs."""
+LONG |= {"test_deployment.py::test_worker_runs", "test_heartbeats.py"}
+"""Those that only `make test-all` runs: a walk of `test_own_flow.py` also has a worker's run killed and resumed."""
 ALONE = [{**{prompt: answers[0] for prompt, answers in CHOICES.items()}, **some} for some in SAMPLE]
 MORE_INSTALLED = {"test_canonical.py"}
 """Those that also try libraries which a project does not install."""
@@ -271,9 +276,7 @@ def alone(test: str) -> set[object]:
 
 def on_cluster(test: str, variant: Answers) -> bool:
     """Say whether tests start a cluster in a variant."""
-    return variant["task_runner"] != "threads" and (
-        test == "test_runners.py" or isinstance(DEPENDS[test](variant), Sample)
-    )
+    return variant["task_runner"] != "threads" and isinstance(DEPENDS[test](variant), Sample)
 
 
 def parts(test: str, answers: tuple[object, ...]) -> set[object]:
@@ -350,7 +353,13 @@ def with_tests() -> list[Any]:
         for place in range(count)
     ]
     return [
-        pytest.param(variant, tests, id=f"{name(variant)}-{tests[0].removesuffix('.py')}") for variant, tests in some
+        pytest.param(
+            variant,
+            tests,
+            id=f"{name(variant)}-{tests[0].removesuffix('.py')}",
+            marks=[pytest.mark.rotating] if variant != ALONE[0] else [],
+        )
+        for variant, tests in some
     ]
 
 
@@ -369,8 +378,8 @@ def own(project: Path) -> dict[str, dict[str, str]]:
             found[file.name][path] = text
             continue
         for node in ast.parse(text).body:
-            assert not isinstance(node, ast.ClassDef | ast.AsyncFunctionDef), f"{file.name}: a test that is not found"
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            if getattr(node, "name", "").lower().startswith("test"):
+                assert isinstance(node, ast.FunctionDef), f"{file.name}: {node.name} is not found"
                 found[key(f"{file.name}::{node.name}")][f"{path}::{node.name}"] = ast.unparse(node)
     return found
 

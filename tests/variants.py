@@ -35,6 +35,8 @@ CORE = ("result_storage", "cache_key", "retry_policy", "upsert", "checkpoint")
 
 ALL = os.environ.get("VARIANTS") == "all"
 """Whether the whole proof is asked for, as `make test-all` does."""
+only_all = pytest.mark.skipif(not ALL, reason="it takes minutes: make test-all runs it")
+"""For tests that `make test` has no time for."""
 SPREAD = os.environ.get("VARIANTS") == "spread"
 """Whether a few whole projects are to be tested on other Pythons, as `make test-pythons` does."""
 

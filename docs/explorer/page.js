@@ -395,7 +395,7 @@ class Explorer {
       ...cells.map((cell) => this.inline(cell)),
       !known.has(cells.join()),
     ]);
-    const heads = ["what happens", "then", "tried by, in tests/durable/"];
+    const heads = ["what happens", "then", "tried by"];
     this.survives.replaceChildren(
       cells(
         heads,
@@ -411,14 +411,14 @@ class Explorer {
   // Return nodes for code and links of Markdown. A test, or a link to another page of the project, opens its file.
   inline(markdown) {
     return markdown.split(/(`[^`]+`|\[[^\]]+\]\([^)]+\))/).map((piece) => {
-      const [, test, name] = piece.match(/^`(test_\w+\.py)::(\w+)`$/) ?? [];
-      const [, label, page] = piece.match(/^\[(.+)\]\((.+)\)$/) ?? [];
-      const path = test ? `tests/durable/${test}` : `docs/${page}`;
-      if ((test || page) && this.files.has(path))
+      const [, label, link] = piece.match(/^\[(.+)\]\((.+)\)$/) ?? [];
+      const [, name] = label?.match(/^`(test_\w+)`$/) ?? [];
+      const path = link?.startsWith("../") ? link.slice(3) : `docs/${link}`;
+      if (link && this.files.has(path))
         return element(
           "button",
           { type: "button", class: "x-link", click: () => this.open(path, false, name ? `def ${name}(` : "") },
-          label ?? breakable(name),
+          name ? breakable(name) : label,
         );
       return piece.startsWith("`") ? element("code", {}, piece.slice(1, -1)) : (label ?? piece);
     });

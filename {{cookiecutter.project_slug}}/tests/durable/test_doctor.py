@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -143,16 +144,31 @@ def test_store_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(not upserts.WRITES, reason="no database")
-def test_database_that_fails_or_lacks_migrations(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_that_lacks_migrations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upserts, "pending", lambda: ["1a (add a column)", "2b (add another)"])
     said = "migrations are not applied: 1a (add a column), 2b (add another); apply them: make setup"
     assert wrong("database") == said
 
+
+@pytest.mark.skipif(not upserts.WRITES, reason="no database")
+def test_database_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its URL and the reason are said once, not again for what is kept in it."""
+
     def prepare() -> str:
-        raise OSError("cannot be opened\nfor a reason")
+        raise upserts.ERRORS[0]("file is not\na database")
 
     monkeypatch.setattr(upserts, "prepare", prepare)
-    assert wrong("database") == "cannot be opened for a reason"
+    said = f"{upserts.place()} fails: file is not a database; mend it, or set {PREFIX}DATABASE_URL"
+    assert wrong("database") == said
+    found = doctor._finding("jobs", doctor.CHECKS["jobs"])
+    assert (found.verdict, found.said.endswith("see the lines above")) == ("-", True)
+
+
+def test_home_that_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "file"
+    home.touch()
+    monkeypatch.setattr(doctor, "settings", settings.model_copy(update={"home": home}))
+    assert wrong("disk") == f"{home} is no folder (File exists); set {PREFIX}HOME to one"
 
 
 @pytest.mark.skipif(not REMEMBERS or (IN_STORE and results.NEEDS_SERVER), reason="no checkpoints but in a store")

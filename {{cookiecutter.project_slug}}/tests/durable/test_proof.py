@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from {{ cookiecutter.package_name }}.durable.chunks import RESUMES
 from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT, ProjectSettings, settings
 
 from tests.support import cluster, sink
-from tests.support.proof.__main__ import Plan
+from tests.support.proof.__main__ import Plan, Verdict
 from tests.support.proof.comparison import Fault, State, compare, repeats, varying_columns
 from tests.support.proof.trials import Kill, ProofError
 from tests.support.proof.victim import OURS, POINTS
@@ -124,6 +125,18 @@ def test_kills_are_at_all_points_that_are_passed_and_at_any_time() -> None:
     assert {kill.point for kill in kills} == {*POINTS[:4], ""}
     assert {kill.how for kill in kills} == {"KILL", "TERM"} | (set() if cluster.IN_THREADS else {"WORKER"})
     assert all(1 <= int(kill.at.partition(":")[2]) <= 5 for kill in kills if kill.point)
+
+
+def test_report_counts_the_kills_and_has_a_command_for_each_fault() -> None:
+    hit = Counter({"committed": 2, "TERM": 3, "KILL": 4})
+    kills = [Kill("1.5s", "TERM"), Kill("2s")]
+    faults: dict[Fault, Sequence[Kill]] = {Fault("lost", "a"): kills, Fault("differing", "b"): []}
+    lines = list(Verdict("load-orders", ["--folder", "x"], hit=hit, pairs=1, faults=faults).lines())
+    assert "| kills | 4 at any moment, 3 by SIGTERM, 2 committed |" in lines
+    assert "| trials with two processes at once | 1 |" in lines
+    again = "; to see it again: `make prove FLOW=load-orders"
+    assert f'- **lost** in a{again} AT="1.5s TERM, 2s" ARGS="--folder x"`' in lines
+    assert f'- **differing** in b{again} KILLS=1 ARGS="--folder x"`' in lines
 
 
 # Whole proofs

@@ -500,10 +500,10 @@ def _fail(error: Exception) -> int:
     if isinstance(error, ServerError):
         return _complain(error)
     if isinstance(error, upserts.ERRORS):
-        # SQLAlchemy's ArgumentError is about a setting; other errors are the database's.
-        if type(error).__name__ in ("ArgumentError", "MissingMigrationError", "MissingTablesError"):
+        if isinstance(error, upserts.MISTAKES):
             return _complain(error)
-        print(f"the database fails: {one_line(getattr(error, 'orig', error))}", file=sys.stderr)
+        reason = one_line(getattr(error, "orig", error))
+        print(f"the database fails: {reason}; make doctor says which, and what to do", file=sys.stderr)
         return 1
     if isinstance(error, httpx.HTTPStatusError):
         answer = f"{error.response.status_code} to {error.request.method} {error.request.url.path}"

@@ -155,7 +155,10 @@ def _flows() -> str:
 
 
 def _disk() -> str:
-    settings.home.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WrongError(f"{settings.home} is no folder ({error.strerror}); set {PREFIX}HOME to one") from None
     free = shutil.disk_usage(settings.home).free
     if free < LEAST_DISK:
         raise WrongError(f"{free >> 20} MiB are free in {settings.home}; delete old results, or set {PREFIX}HOME")
@@ -171,7 +174,15 @@ def _database() -> str:
     if not upserts.WRITES:
         raise NothingError("this project has none")
     discovery.flows()
-    ready = upserts.prepare()
+    try:
+        ready = upserts.prepare()
+    except upserts.MISTAKES:
+        raise
+    except OSError as error:
+        raise WrongError(f"its folder cannot be made: {error.strerror}; set {PREFIX}HOME to another") from None
+    except upserts.ERRORS as error:
+        reason = one_line(getattr(error, "orig", None) or error)
+        raise WrongError(f"{upserts.place()} fails: {reason}; mend it, or set {PREFIX}DATABASE_URL") from None
     if pending := upserts.pending():
         raise WrongError(f"migrations are not applied: {', '.join(pending)}; apply them: make setup")
     return ready
@@ -180,9 +191,14 @@ def _database() -> str:
 def _jobs() -> str:
     if checkpoints.IN_STORE and results.NEEDS_SERVER:
         raise NothingError("their checkpoints are in the store: `make status` shows them")
-    upserts.prepare()
-    ours, flows = suffix(upserts.epoch()), discovery.flows()
-    jobs = [job.removesuffix(ours) for job, _, _ in checkpoints.status()]
+    flows = discovery.flows()
+    failures: tuple[type[Exception], ...] = (OSError, *upserts.ERRORS)
+    try:
+        upserts.prepare()
+        ours = suffix(upserts.epoch())
+        jobs = [job.removesuffix(ours) for job, _, _ in checkpoints.status()]
+    except failures:
+        raise NothingError("their checkpoints cannot be read; see the lines above") from None
     if left := [job for job in jobs if job.partition("/")[0] not in flows]:
         raise WrongError(f"no flow has the job {', '.join(left)}; forget it: make reset JOB={left[0]}")
     return f"{len(jobs)} are known; `make status` shows them"

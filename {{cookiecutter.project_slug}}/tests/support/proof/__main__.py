@@ -30,6 +30,10 @@ from .trials import Kill, Laboratory, ProofError, Trial, laboratory
 from .victim import POINTS
 from tests.support import cluster, sink
 
+UNDISTURBED = 3
+"""Runs of a flow that nobody disturbs."""
+MOMENTS = {"KILL": "at any moment", "TERM": "by SIGTERM", "WORKER": "of a worker"}
+"""What a report says of kills after seconds."""
 SUSPECT = "does a key hold a time or a random value?"
 
 
@@ -42,7 +46,9 @@ class Verdict:
     passed: Counter[str] = field(default_factory=Counter)
     """How often an undisturbed run passes each point."""
     hit: Counter[str] = field(default_factory=Counter)
-    """How many processes were killed at each point; those that were killed after seconds are under `""`."""
+    """How many processes were killed at each point, or else how."""
+    pairs: int = 0
+    """Trials in which two processes ran at once."""
     varying: set[tuple[str, str]] = field(default_factory=set)
     """Tables and columns that differ between two undisturbed runs, and are not compared."""
     missed: int = 0
@@ -55,7 +61,7 @@ class Verdict:
 
     def lines(self) -> Iterator[str]:
         """Yield a table, and a line for each fault, as Markdown."""
-        points = {point or "any moment": count for point, count in self.hit.items()}
+        points = {MOMENTS.get(point, point): count for point, count in self.hit.items()}
         counts = Counter(fault.what for fault in self.faults)
         yield f"## {self.flow}"
         yield ""
@@ -64,6 +70,8 @@ class Verdict:
         yield f"| kills | {', '.join(f'{count} {point}' for point, count in sorted(points.items())) or 'none'} |"
         if self.missed:
             yield f"| kills that came too late | {self.missed} |"
+        if self.pairs:
+            yield f"| trials with two processes at once | {self.pairs} |"
         if never := [point for point in POINTS if self.passed[point] and not self.hit[point]]:
             yield f"| points not hit | {', '.join(never)} |"
         if absent := [point for point in POINTS if not self.passed[point]]:
@@ -79,15 +87,15 @@ class Verdict:
         yield f"| seconds | {self.seconds:.0f} |"
         yield ""
         for fault, kills in self.faults.items():
-            again = f"; to see it again: `{self.again(kills)}`" if kills else ""
-            yield f"- **{fault.what}** in {fault.where}{again}"
+            yield f"- **{fault.what}** in {fault.where}; to see it again: `{self.again(kills)}`"
         if not self.faults:
             yield "Nothing was lost, doubled or different."
 
     def again(self, kills: Sequence[Kill]) -> str:
-        """Return the command that repeats a trial."""
+        """Return the command that repeats a trial; without kills, that runs the flow undisturbed."""
         arguments = f' ARGS="{" ".join(self.arguments)}"' if self.arguments else ""
-        return f'make prove FLOW={self.flow} AT="{", ".join(map(str, kills))}"{arguments}'
+        trials = f'AT="{", ".join(map(str, kills))}"' if kills else "KILLS=1"
+        return f"make prove FLOW={self.flow} {trials}{arguments}"
 
 
 def prove(place: Laboratory, verdict: Verdict, plan: "Plan", resumes: bool, advance: Callable[[int], None]) -> None:
@@ -97,7 +105,7 @@ def prove(place: Laboratory, verdict: Verdict, plan: "Plan", resumes: bool, adva
         ProofError: it fails when nobody disturbs it, or no kill has struck.
     """
     began = time.monotonic()
-    expected, length = undisturbed(place, verdict, resumes)
+    expected, length = undisturbed(place, verdict, resumes, advance)
     if not (verdict.faults and plan.until_fault):
         with pool_of(plan.jobs, place) as pool:
             trials = plan.trials(verdict.passed, length)
@@ -108,7 +116,8 @@ def prove(place: Laboratory, verdict: Verdict, plan: "Plan", resumes: bool, adva
             for kills, each in zip(trials, attempts, strict=True):
                 faults, struck, again = each.result()
                 verdict.missed += len(kills) - len(struck)
-                verdict.hit.update(kill.point for kill in struck)
+                verdict.hit.update(kill.point or kill.how for kill in struck)
+                verdict.pairs += len(kills) > 1
                 verdict.repeats += again
                 verdict.faults = dict.fromkeys(faults, struck) | verdict.faults
                 advance(len(kills))
@@ -120,7 +129,9 @@ def prove(place: Laboratory, verdict: Verdict, plan: "Plan", resumes: bool, adva
         raise ProofError(f"{verdict.flow}: no process was killed, they had all ended before; give more KILLS")
 
 
-def undisturbed(place: Laboratory, verdict: Verdict, resumes: bool) -> tuple[State, float]:
+def undisturbed(
+    place: Laboratory, verdict: Verdict, resumes: bool, advance: Callable[[int], None]
+) -> tuple[State, float]:
     """Run a flow twice with nobody disturbing it, the second time anew and then once more; note what is wrong already.
 
     Returns:
@@ -132,12 +143,14 @@ def undisturbed(place: Laboratory, verdict: Verdict, resumes: bool) -> tuple[Sta
         began = time.monotonic()
         code, said = trial.run()
         length = time.monotonic() - began
+        advance(1)
         if code:
             raise ProofError(f"{verdict.flow} fails when nobody disturbs it:\n{said[-2000:]}")
         verdict.passed = trial.passed
         states.append(trial.state())
         if len(states) == 2:
             faults = _second_run(trial, said, states[1], resumes)
+            advance(1)
         trial.end()
     verdict.varying = varying_columns(*states)
     places = {fault.where.partition(":")[0] for fault in compare(states[0], states[1], verdict.varying)}
@@ -258,7 +271,7 @@ def run(given: Sequence[str]) -> int:
         for flow in asked.flows or project["flows"]:
             verdicts.append(Verdict(flow, asked.arguments))
             with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-                advance = partial(progress.advance, progress.add_task(flow, total=plan.kills))
+                advance = partial(progress.advance, progress.add_task(flow, total=UNDISTURBED + plan.kills))
                 prove(place, verdicts[-1], plan, project["resumes"], advance)
             console.print("\n".join(verdicts[-1].lines()), markup=False)
         home = Path(project["home"], "proof")

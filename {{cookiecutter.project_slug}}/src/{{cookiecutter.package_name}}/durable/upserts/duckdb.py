@@ -42,7 +42,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import table as table_named
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
 from . import tables
@@ -69,6 +69,8 @@ CONTAINER_URL = ""
 """The URL of the database in `compose.yaml` for runs in containers: none."""
 ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError,)
 """The exceptions of a failing database."""
+MISTAKES: tuple[type[Exception], ...] = (ArgumentError,)
+"""Those of a wrong setting or a missing migration: their messages say what to do."""
 
 BATCH = 50_000
 """Rows in memory at a time, and per statement: for DuckDB, many rows cost hardly more than a few."""
@@ -123,7 +125,12 @@ def prepare(upgrade: bool = False) -> str:
     """
     if tables.create(database()):
         tables.metadata.create_all(database())
-    return f"tables are ready in {database().url}"
+    return f"tables are ready in {place()}"
+
+
+def place() -> str:
+    """Return the database's URL, without its password."""
+    return str(database().url)
 
 
 def pending() -> list[str]:

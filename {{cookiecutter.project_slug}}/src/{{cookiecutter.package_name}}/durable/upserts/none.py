@@ -11,6 +11,8 @@ CONTAINER_URL = ""
 """The URL of the database in `compose.yaml` for runs in containers: none."""
 ERRORS: tuple[type[Exception], ...] = ()
 """The exceptions of a failing database: none."""
+MISTAKES: tuple[type[Exception], ...] = ()
+"""Those of a wrong setting or a missing migration: none."""
 
 
 class Connection:
@@ -25,6 +27,11 @@ def transaction() -> Iterator[Connection]:
 
 def prepare(upgrade: bool = False) -> str:
     """Create no tables, and return an empty message."""
+    return ""
+
+
+def place() -> str:
+    """Return an empty URL: there is no database."""
     return ""
 
 

@@ -77,6 +77,8 @@ CONTAINER_URL = f"postgresql://{PACKAGE}:{PACKAGE}@database/{PACKAGE}"
 """The URL of the database in `compose.yaml` for runs in containers."""
 ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError,)
 """The exceptions of a failing database."""
+MISTAKES: tuple[type[Exception], ...] = (ArgumentError,)
+"""Those of a wrong setting or a missing migration: their messages say what to do."""
 
 BATCH = 5000
 """Rows in memory at a time, and per statement."""
@@ -152,7 +154,7 @@ def _message(error: BaseException) -> str:
 
 
 def prepare(upgrade: bool = False) -> str:
-    """Create the tables in a new database; in an existing one, check that all tables are there. Idempotent.
+    """Create the tables in a new database; in an existing one, check that all tables and columns are there. Idempotent.
 
     Args:
         upgrade: whether to apply pending migrations.
@@ -161,10 +163,15 @@ def prepare(upgrade: bool = False) -> str:
         A line that says where the tables are.
 
     Raises:
-        MissingTablesError: the database lacks a table; a migration must create it.
+        MissingTablesError: the database lacks a table or a column; a migration must create it.
     """
     migrations.prepare(database(), upgrade)
-    return f"tables are ready in {database().url}"
+    return f"tables are ready in {place()}"
+
+
+def place() -> str:
+    """Return the database's URL, without its password."""
+    return str(database().url)
 
 
 def pending() -> list[str]:

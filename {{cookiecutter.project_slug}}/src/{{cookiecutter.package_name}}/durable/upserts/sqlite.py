@@ -63,6 +63,8 @@ CONTAINER_URL = ""
 """The URL of the database in `compose.yaml` for runs in containers: none."""
 ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError,)
 """The exceptions of a failing database."""
+MISTAKES: tuple[type[Exception], ...] = (ArgumentError,)
+"""Those of a wrong setting or a missing migration: their messages say what to do."""
 
 BATCH = 5000
 """Rows in memory at a time."""
@@ -134,7 +136,7 @@ def _file(engine: Engine) -> tuple[int, int] | None:
 
 
 def prepare(upgrade: bool = False) -> str:
-    """Create the tables in a new database; in an existing one, check that all tables are there. Idempotent.
+    """Create the tables in a new database; in an existing one, check that all tables and columns are there. Idempotent.
 
     Args:
         upgrade: whether to apply pending migrations.
@@ -143,10 +145,15 @@ def prepare(upgrade: bool = False) -> str:
         A line that says where the tables are.
 
     Raises:
-        MissingTablesError: the database lacks a table; a migration must create it.
+        MissingTablesError: the database lacks a table or a column; a migration must create it.
     """
     migrations.prepare(database(), upgrade)
-    return f"tables are ready in {database().url}"
+    return f"tables are ready in {place()}"
+
+
+def place() -> str:
+    """Return the database's URL, without its password."""
+    return str(database().url)
 
 
 def pending() -> list[str]:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy import Connection, Engine, Table, event, inspect
 from sqlalchemy.exc import ArgumentError
 
 from .settings import ROOT
-from .tables import create, epochs
+from .tables import create, epochs, metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -22,7 +22,7 @@ FOLDER = ROOT / "migrations"
 
 
 class MissingTablesError(ArgumentError):
-    """The database lacks tables that the code has. The message names them, and says what to do."""
+    """The database lacks tables or columns that the code has. The message names them, and says what to do."""
 
 
 class MissingMigrationError(ArgumentError):
@@ -30,7 +30,7 @@ class MissingMigrationError(ArgumentError):
 
 
 def prepare(engine: Engine, upgrade: bool) -> None:
-    """Create the tables in a new database; in an existing one, check that all tables are there. Idempotent.
+    """Create the tables in a new database; in an existing one, check that all tables and columns are there. Idempotent.
 
     Args:
         engine: the engine of the database.
@@ -38,9 +38,9 @@ def prepare(engine: Engine, upgrade: bool) -> None:
 
     Raises:
         MissingMigrationError: the database has a migration that the project lacks.
-        MissingTablesError: a table is missing: its migration does not exist, or is not applied.
+        MissingTablesError: a table or a column is missing: its migration does not exist, or is not applied.
     """
-    missing = create(engine)
+    missing = _missing(engine)
     if upgrade:
         from alembic import command
         from alembic.util import CommandError
@@ -52,16 +52,32 @@ def prepare(engine: Engine, upgrade: bool) -> None:
                 f"the migrations do not fit the database ({error}): bring back the file that is missing in"
                 f" {FOLDER.name}/versions, perhaps from another branch"
             ) from error
-        missing = create(engine)
+        missing = _missing(engine)
     if missing:
-        names = ", ".join(missing)
-        how = f'if it has none, write it first: make migration M="add {missing[0]}"'
+        names = ", ".join(f"the {kind} {name}" for kind, name in missing)
+        how = f'if it has none, write it first: make migration M="add {missing[0][1]}"'
         if upgrade:
             raise MissingTablesError(
-                f"the database lacks the table {names}, and all migrations are applied: {how};"
-                " if a migration has created it, bring the table back from a backup"
+                f"the database lacks {names}, and all migrations are applied: {how};"
+                f" if a migration has created it, bring the {missing[0][0]} back from a backup"
             )
-        raise MissingTablesError(f"the database lacks the table {names}: apply its migration with `make setup`; {how}")
+        raise MissingTablesError(f"the database lacks {names}: apply its migration with `make setup`; {how}")
+
+
+def _missing(engine: Engine) -> list[tuple[str, str]]:
+    """Create the tables of a new database, and return what an existing one lacks: `table` or `column`, and its name."""
+    tables = create(engine)
+    with engine.connect() as connection:
+        found = inspect(connection)
+        columns = [
+            f"{table.fullname}.{column.name}"
+            for table in metadata.sorted_tables
+            if table.fullname not in tables
+            for there in [{column["name"] for column in found.get_columns(table.name, table.schema)}]
+            for column in table.columns
+            if column.name not in there
+        ]
+    return [*(("table", name) for name in tables), *(("column", name) for name in columns)]
 
 
 def add_tables(engine: Engine, tables: Sequence[Table]) -> str:
