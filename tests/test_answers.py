@@ -128,6 +128,7 @@ def check(project: Path, answers: Answers) -> None:
     assert (project / "LICENSE").is_file()
 
 
+@pytest.mark.rotating
 @pytest.mark.parametrize("text", HARD, ids=ascii)
 def test_a_hard_text_is_right_everywhere(bake: Bake, text: str) -> None:
     answers = fits(dict.fromkeys(TEXTS, text))

@@ -39,6 +39,7 @@ def repository(copy: Copy, environment: dict[str, str]) -> Callable[[Path], Path
     return repository
 
 
+@pytest.mark.rotating
 @pytest.mark.parametrize("variant", each(VARIANTS))
 def test_all_checks_pass(
     baked: Baked, repository: Callable[[Path], Path], environment: dict[str, str], variant: Answers
@@ -53,6 +54,7 @@ def test_all_checks_pass(
     assert call(project, environment, "git", "status", "--porcelain").stdout.strip() == "", "no check changes a file"
 
 
+@pytest.mark.rotating
 def test_a_commit_that_is_not_clean_is_refused(
     baked: Baked, repository: Callable[[Path], Path], environment: dict[str, str], api: str, types_cache: Path
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from variants import CHOICES, PROMPTS, ROOT, TEMPLATE, Answers, only_all
+from variants import CHOICES, PROMPTS, ROOT, TEMPLATE, Answers
 
 ATTRIBUTES = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "video": "src"}
 
@@ -183,7 +183,7 @@ def test_reference_names_each_setting_command_exit_code_and_verb(site: Path, bak
     assert re.findall(r"(\d+) (?:all is done|the run failed|the input or|stopped by)", codes) == ["0", "1", "2", "130"]
 
 
-@only_all
+@pytest.mark.rotating
 @pytest.mark.slow
 def test_orphan_a_broken_link_and_a_broken_anchor_fail_the_build(
     site: Path, tmp_path: Path, environment: dict[str, str]

@@ -31,6 +31,7 @@ def texts() -> list[Answers]:
     return [{"example": "none", **variant} for variant in few if TEMPLATE.valid(variant)]
 
 
+@pytest.mark.rotating
 @pytest.mark.parametrize("variant", each(texts()))
 def test_flows_are_clean_as_they_come(
     baked: Callable[[Answers], Path], copy: Callable[[Path], Path], environment: dict[str, str], variant: Answers

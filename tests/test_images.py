@@ -39,8 +39,9 @@ def call(*command: str, folder: Path | None = None) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.rotating
 @pytest.mark.slow
-@pytest.mark.parametrize("deployment", ["docker", pytest.param("kubernetes", marks=only_all)])
+@pytest.mark.parametrize("deployment", ["docker", "kubernetes"])
 def test_the_steps_of_an_image_install_what_the_flow_needs(
     baked: Callable[[Answers], Path], copy: Callable[[Path], Path], tmp_path: Path, uv: str, deployment: str
 ) -> None:

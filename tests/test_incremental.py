@@ -11,6 +11,7 @@ from variants import ROOT, Answers
 PAGES = "\n".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("incremental.md", "backfill.md"))
 
 
+@pytest.mark.rotating
 @pytest.mark.slow
 def test_example_of_a_cursor_and_a_backfill_runs_as_shown(
     baked: Callable[[Answers], Path], copy: Callable[[Path], Path], environment: dict[str, str]

@@ -19,6 +19,7 @@ YEARS = range(2001, 2071)
 """So many that the run does not end by itself while this test looks on."""
 
 
+@pytest.mark.rotating
 def test_ctrl_c_ends_the_run_soon(baked: Callable[[Answers], Path], tmp_path: Path) -> None:
     project = baked({})
     header, *records = (project / "data" / "flights.csv").read_text().splitlines()

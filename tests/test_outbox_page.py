@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from conftest import free_port
 from projects import path_of
 from variants import ROOT, Answers
@@ -22,6 +23,7 @@ def listens(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.rotating
 def test_example_sends_each_order_once_and_says_which_was_refused(
     baked: Callable[[Answers], Path], copy: Callable[[Path], Path], environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -211,14 +211,9 @@ def snapshot(project: Path) -> dict[str, bytes]:
     return {str(path.relative_to(project)): path.read_bytes() for path in files if path.is_file()}
 
 
+@pytest.mark.rotating
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "variant",
-    [
-        pytest.param(*walk.values, id=walk.id, marks=[pytest.mark.rotating] if place else [])
-        for place, walk in enumerate(each(walked()))
-    ],
-)
+@pytest.mark.parametrize("variant", each(walked()))
 def test_a_stranger_writes_two_flows_kills_resumes_and_deploys_them(
     bake: Bake, environment: dict[str, str], api: str, types_cache: Path, variant: Answers
 ) -> None:

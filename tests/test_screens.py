@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import screens
 from screens import Place, ask
-from variants import ROOT, Answers, only_all
+from variants import ROOT, Answers
 
 PICTURE = re.compile(
     r'<picture><source media="\(prefers-color-scheme: dark\)" srcset="(?P<dark>[^"]+)">'
@@ -41,7 +41,7 @@ def in_a_terminal(command: list[str], environment: dict[str, str]) -> str:
     return re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", written.decode()).replace("\r", "\n")
 
 
-@only_all
+@pytest.mark.rotating
 @pytest.mark.slow
 def test_terminal_has_a_bar_and_make_ui_has_the_runs_so_far(baked: Baked, tmp_path: Path) -> None:
     place = Place.of(baked({}), tmp_path)

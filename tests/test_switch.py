@@ -114,6 +114,7 @@ def create(created: Callable[[str], Path], environment: dict[str, str]) -> Itera
 # Files
 
 
+@pytest.mark.rotating
 @pytest.mark.parametrize(
     ("before", "switched"),
     [
@@ -179,6 +180,7 @@ def test_what_cannot_work_is_said_first(create: Create, given: str, said: str) -
     assert project.state() == before
 
 
+@pytest.mark.rotating
 def test_edits_of_owners_are_kept_and_conflicts_are_named(create: Create) -> None:
     project = create()
     project.python("-m", "durable_flights", "flow", "orders")
@@ -336,9 +338,9 @@ def with_rows(project: Project, upsert: str) -> Path:
     return project.folder / "var" / ("database.duckdb" if upsert == "duckdb" else "database.db")
 
 
-@only_all
+@pytest.mark.rotating
 @pytest.mark.slow
-@pytest.mark.parametrize("upsert", ["sqlite", "duckdb"])
+@pytest.mark.parametrize("upsert", ["sqlite", pytest.param("duckdb", marks=only_all)])
 def test_rows_are_carried_over_and_the_next_run_finds_all_done(create: Create, upsert: str) -> None:
     """By one command, to a server that it starts on this machine."""
     project = create(upsert=upsert)
@@ -369,6 +371,7 @@ def test_rows_are_carried_over_and_the_next_run_finds_all_done(create: Create, u
         assert "no run was started" in again
 
 
+@pytest.mark.rotating
 @pytest.mark.slow
 def test_rows_arrive_as_they_were_or_not_at_all(create: Create) -> None:
     project = create()

@@ -23,6 +23,7 @@ def team(tmp_path: Path) -> tuple[Path, Answers]:
     return file, yaml.safe_load(text)["default_context"]
 
 
+@pytest.mark.rotating
 def test_the_answers_of_a_team_come_from_a_file(
     team: tuple[Path, Answers], bake: Callable[..., Path], repository: Path, tmp_path: Path
 ) -> None:
@@ -35,6 +36,7 @@ def test_the_answers_of_a_team_come_from_a_file(
     assert snapshot(tmp_path / "b" / "durable-flights") == snapshot(bake(**answers))
 
 
+@pytest.mark.rotating
 def test_a_task_without_the_rules_is_named_with_its_line(
     baked: Callable[[Answers], Path], copy: Callable[[Path], Path], environment: dict[str, str]
 ) -> None:

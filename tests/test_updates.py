@@ -19,7 +19,7 @@ import pytest
 from conftest import Bake
 from history import RELEASED, UPDATED, git
 from projects import cruft, path_of, snapshot
-from variants import CORE, PROMPTS, ROOT, Answers, Options, name, only_all, typed
+from variants import CORE, PROMPTS, ROOT, Answers, Options, name, typed
 
 Create = Callable[..., Path]
 
@@ -317,6 +317,7 @@ def put_aside(project: Path, commands: dict[str, str]) -> str:
     return (project.parent / "ours.patch").read_text(encoding="utf-8")
 
 
+@pytest.mark.rotating
 @each_project
 def test_an_owners_edits_are_kept(
     create: Create, bake: Bake, commands: dict[str, str], version: str, answers: Answers
@@ -345,6 +346,7 @@ def test_an_owners_edits_are_kept(
         assert not changed[path][0] - Counter(line[1:] for line in aside.splitlines() if line.startswith("-")), path
 
 
+@pytest.mark.rotating
 @each_version
 def test_an_edited_project_passes_its_tests(
     create: Create, environment: dict[str, str], commands: dict[str, str], version: str
@@ -375,7 +377,7 @@ def test_an_edited_project_passes_its_tests(
     assert re.search(r"^\d{2,} passed", done.stdout, re.MULTILINE)
 
 
-@only_all
+@pytest.mark.rotating
 @pytest.mark.slow
 @each_version
 def test_what_is_done_counts_on(
@@ -518,6 +520,7 @@ def test_cruft_is_the_one_of_the_tests(bake: Bake) -> None:
 # The page
 
 
+@pytest.mark.rotating
 @each_version
 def test_the_pages_commands(
     bake: Bake, repository: Path, tmp_path: Path, commands: dict[str, str], version: str
