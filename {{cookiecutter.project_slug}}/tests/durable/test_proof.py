@@ -132,7 +132,7 @@ def test_report_counts_the_kills_and_has_a_command_for_each_fault() -> None:
     kills = [Kill("1.5s", "TERM"), Kill("2s")]
     faults: dict[Fault, Sequence[Kill]] = {Fault("lost", "a"): kills, Fault("differing", "b"): []}
     lines = list(Verdict("load-orders", ["--folder", "x"], hit=hit, pairs=1, faults=faults).lines())
-    assert "| kills | 4 at any moment, 3 by SIGTERM, 2 committed |" in lines
+    assert "| kills | 4 at any time, 3 by SIGTERM, 2 committed |" in lines
     assert "| trials with two processes at once | 1 |" in lines
     again = "; to see it again: `make prove FLOW=load-orders"
     assert f'- **lost** in a{again} AT="1.5s TERM, 2s" ARGS="--folder x"`' in lines

@@ -32,7 +32,7 @@ from tests.support import cluster, sink
 
 UNDISTURBED = 3
 """Runs of a flow that nobody disturbs."""
-MOMENTS = {"KILL": "at any moment", "TERM": "by SIGTERM", "WORKER": "of a worker"}
+MOMENTS = {"KILL": "at any time", "TERM": "by SIGTERM", "WORKER": "of a worker"}
 """What a report says of kills after seconds."""
 SUSPECT = "does a key hold a time or a random value?"
 
