@@ -5,18 +5,22 @@ from typing import Any
 
 from alembic import context
 from alembic.autogenerate.render import _repr_type
+from alembic.operations.ops import AddColumnOp, ModifyTableOps
+from sqlalchemy import literal, select, table
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
 from {{ cookiecutter.package_name }}.durable.errors import InputError
 
 try:
-    from {{ cookiecutter.package_name }}.durable import checkpoints, discovery, tables  # noqa: F401 - all tables stand on metadata
+    from {{ cookiecutter.package_name }}.durable import checkpoints, discovery, migrations, tables  # noqa: F401 - all tables stand on metadata
     from {{ cookiecutter.package_name }}.durable.upserts import database
 
     discovery.flows()
     # So that a database that is not there is known before Alembic asks for it.
     database().connect().close()
+    if getattr(context.config.cmd_opts, "autogenerate", False):
+        migrations.check_keys(database())
 except (InputError, ArgumentError, OperationalError) as error:
     print(error, file=sys.stderr)
     sys.exit(2)
@@ -41,11 +45,29 @@ def plain_type(kind: str, item: Any, autogenerate: Any) -> Any:
     return False if type(plain) is type(item) else _repr_type(plain, autogenerate)
 
 
-def drop_empty(_: Any, __: Any, scripts: list[Any]) -> None:
-    """Write no migration that changes nothing."""
-    if getattr(context.config.cmd_opts, "autogenerate", False) and scripts[0].upgrade_ops.is_empty():
+def check(_: Any, __: Any, scripts: list[Any]) -> None:
+    """Write no migration that changes nothing, or that cannot be applied."""
+    if not getattr(context.config.cmd_opts, "autogenerate", False):
+        return
+    if scripts[0].upgrade_ops.is_empty():
         scripts.clear()
         print("The database has the tables of the code: no migration is written.")
+        return
+    for change in scripts[0].upgrade_ops.ops:
+        if isinstance(change, ModifyTableOps) and (names := unfillable(change)):
+            lack = f"rows of {change.table_name} would have no value for the new column {', '.join(names)}"
+            print(f"{lack}: make it nullable, or give it a server_default", file=sys.stderr)
+            sys.exit(2)
+
+
+def unfillable(change: ModifyTableOps) -> list[str]:
+    """Return the new columns of a table that must have a value, where rows that are there would have none."""
+    added = [part for part in change.ops if isinstance(part, AddColumnOp)]
+    names = [part.column.name for part in added if not (part.column.nullable or part.column.server_default)]
+    rows = select(literal(1)).select_from(table(change.table_name, schema=change.schema)).limit(1)
+    # SQLite refuses it without a row too, unless another change has the table copied.
+    refused = context.get_bind().dialect.name == "sqlite" and len(added) == len(change.ops)
+    return names if names and (refused or context.get_bind().execute(rows).first()) else []
 
 
 with database().begin() as connection:
@@ -54,7 +76,7 @@ with database().begin() as connection:
         target_metadata=tables.metadata,
         include_object=is_ours,
         render_item=plain_type,
-        process_revision_directives=drop_empty,
+        process_revision_directives=check,
         # SQLite changes a table by copying it.
         render_as_batch=connection.dialect.name == "sqlite",
     )

@@ -109,6 +109,17 @@ def test_setting_that_nothing_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wrong("settings") == f"nothing reads {PREFIX}QWXYZ; correct the name, or delete it"
 
 
+def test_fault_of_several_checks_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> str:
+        raise doctor.WrongError("there is no setting WORKRES")
+
+    monkeypatch.setattr(doctor, "CHECKS", {"settings": fail, "flows": fail})
+    monkeypatch.setattr(doctor, "_look_at_server", lambda: iter(()))
+    first, second = doctor.look()
+    assert (first.verdict, first.said) == ("wrong", "there is no setting WORKRES")
+    assert (second.verdict, second.said) == ("-", "not checked: see settings")
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -3,6 +3,7 @@
 They are made in another folder than the project's, for one more flow module, with a table of its own.
 """
 
+import re
 import shutil
 from pathlib import Path
 
@@ -67,6 +68,7 @@ PREPARE = "discovery.flows()\nupserts.prepare(upgrade=True)"
 MIGRATION = "from alembic.config import main\nmain(['--quiet', 'revision', '--autogenerate', '-m', 'made up'])"
 NOTHING = "The database has the tables of the code: no migration is written.\n"
 ADD = "discovery.flows()\nupserts.add_tables(['made_up'])"
+SETUP = "sys.argv[1:] = ['setup']\nmain()"
 STATUS = "sys.argv[1:] = ['status']\nmain()"
 DOCTOR = "sys.argv[1:] = ['doctor']\nmain()"
 
@@ -169,6 +171,42 @@ def test_new_column_comes_to_a_database_that_has_rows(filled: Project) -> None:
     assert columns("made_up") == ["id", "value", *KINDS]
     assert values() == [7]
     assert filled.migration() == ""
+
+
+@pytest.mark.slow
+def test_new_column_without_a_value_for_rows_is_refused(filled: Project) -> None:
+    filled.module.write_text(MODULE % f'{OLD}, Column("note", Integer, nullable=False)')
+    lack = "rows of made_up would have no value for the new column note"
+    assert filled.do(MIGRATION) == (2, f"{lack}: make it nullable, or give it a server_default\n")
+    filled.module.write_text(MODULE % f'{OLD}, Column("note", Integer, nullable=False, server_default="1")')
+    filled.migration()
+    filled.prepare()
+    assert columns("made_up") == ["id", "value", "note"]
+
+
+@pytest.mark.slow
+def test_other_key_is_refused(filled: Project) -> None:
+    filled.module.write_text(MODULE % OLD.replace(")", ", primary_key=True)"))
+    said = "the primary key of the table made_up is id in the database, and id, value in the code. A migration cannot"
+    for code in (MIGRATION, STATUS, SETUP):
+        ended, output = filled.do(code)
+        assert (ended, said in output) == (2, True), output
+    assert len(list(filled.versions.glob("*.py"))) == len(list((ROOT / "migrations" / "versions").glob("*.py")))
+
+
+@pytest.mark.slow
+def test_more_digits_than_the_database_keeps_are_refused(project: Project) -> None:
+    """SQLite would read its integers as ten times less, PostgreSQL would round."""
+    project.module.write_text(MODULE % 'Column("value", ExactNumeric(9, 2))')
+    project.prepare()
+    project.prepare()
+    execute("INSERT INTO made_up (id, value) VALUES (1, 7)")
+    project.module.write_text(MODULE % 'Column("value", ExactNumeric(9, 3))')
+    code, said = project.do(STATUS)
+    assert code == 2
+    assert re.match(r"the (database lacks the )?column made_up.value (with 3|has 2) digits after the point", said)
+    project.module.write_text(MODULE % 'Column("value", ExactNumeric(9, 2))')
+    project.prepare()
 
 
 def test_new_database_is_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -272,11 +272,12 @@ def redo(job: str) -> str:
 
 
 def _raise_for(report: RunReport, failures: Mapping[str, str], lost: int, read: int, rejected: int) -> None:
-    again = "run again for the rest" if RESUMES else "a new run starts from the beginning"
+    again = "run again for the rest" if RESUMES else "run again, from the beginning"
     if failures:
+        others = " The others are done." if len(failures) < report["chunks"] else ""
         raise ChunksFailedError(
             f"{len(failures)} of {report['chunks']} chunks failed, the first with: {next(iter(failures.values()))}."
-            f" {'The others are done; ' if len(failures) < report['chunks'] else 'If that may pass, '}{again}"
+            f"{others} Correct it unless it passes by itself, then {again}"
         )
     if (elsewhere := report["totals"].get("rejected", 0) - report["rejected"]) > 0:
         raise RejectsElsewhereError(

@@ -63,8 +63,12 @@ def look(deep: bool = False) -> Iterator[Finding]:
     Args:
         deep: whether to run a crash drill at the end, which takes a minute or two.
     """
+    said: dict[str, str] = {}
     for what, check in CHECKS.items():
-        yield _finding(what, check)
+        finding = _finding(what, check)
+        if finding.verdict == "wrong" and (first := said.setdefault(finding.said, what)) != what:
+            finding = Finding("-", what, f"not checked: see {first}")
+        yield finding
     found = {}
     for finding in _look_at_server():
         found[finding.what] = finding.verdict

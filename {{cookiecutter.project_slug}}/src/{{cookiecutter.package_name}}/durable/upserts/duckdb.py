@@ -39,6 +39,7 @@ from sqlalchemy import (
     event,
     func,
     select,
+    text,
 )
 from sqlalchemy import table as table_named
 from sqlalchemy.dialects.postgresql import insert
@@ -122,10 +123,30 @@ def prepare(upgrade: bool = False) -> str:
 
     Returns:
         A line that says where the tables are.
+
+    Raises:
+        ArgumentError: a table lacks a column, or digits of one.
     """
     if tables.create(database()):
         tables.metadata.create_all(database())
+    _check_columns()
     return f"tables are ready in {place()}"
+
+
+def _check_columns() -> None:
+    query = text("SELECT schema_name, table_name, column_name, numeric_scale FROM duckdb_columns()")
+    with database().connect() as connection:
+        there = {tuple(names): scale for *names, scale in connection.execute(query)}
+    for table in tables.metadata.sorted_tables:
+        for each in table.columns:
+            name, scale = (table.schema or "main", table.name, each.name), getattr(each.type, "scale", None)
+            if name not in there:
+                lacks = f"{table.fullname}.{each.name}"
+            elif scale is not None and (there[name] or 0) < scale:
+                lacks = f"{table.fullname}.{each.name} with {scale} digits after the point"
+            else:
+                continue
+            raise ArgumentError(f"the database lacks the column {lacks}; bring it there with ALTER TABLE")
 
 
 def place() -> str:

@@ -25,7 +25,9 @@ from sqlalchemy import (
     Engine,
     Float,
     Integer,
+    MetaData,
     Numeric,
+    String,
     Table,
     TypeDecorator,
     bindparam,
@@ -33,10 +35,13 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    inspect,
     literal_column,
+    select,
 )
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import ArgumentError, DisconnectionError, OperationalError, SQLAlchemyError
+from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import TypeEngine
 
 from . import migrations, tables
@@ -148,7 +153,48 @@ def prepare(upgrade: bool = False) -> str:
         MissingTablesError: the database lacks a table or a column; a migration must create it.
     """
     migrations.prepare(database(), upgrade)
+    _check_scales()
     return f"tables are ready in {place()}"
+
+
+_scales = Table(
+    "numeric_scales",
+    MetaData(),
+    Column("place", String(), primary_key=True),
+    Column("scale", Integer(), nullable=False),
+)
+"""The scale that the integers of each ExactNumeric column have: SQLite does not know it."""
+
+
+def _check_scales() -> None:
+    """Check that columns of ExactNumeric have the scale that they had first, and note that of new columns.
+
+    Raises:
+        ChangedError: a column with rows has another scale in the code.
+    """
+    here = {
+        f"{table.fullname}.{column.name}": (column, column.type.scale)
+        for table in tables.metadata.sorted_tables
+        for column in table.columns
+        if isinstance(column.type, ExactNumeric)
+    }
+    with database().connect() as connection:
+        exists = inspect(connection).has_table(_scales.name)
+        there = dict(connection.execute(select(_scales.c.place, _scales.c.scale)).tuples().all()) if exists else {}
+        new = {place: scale for place, (_, scale) in here.items() if there.get(place) != scale}
+        for place in new.keys() & there.keys():
+            column = here[place][0]
+            if connection.execute(select(column).where(column.is_not(None)).limit(1)).first():
+                raise migrations.ChangedError(
+                    f"the column {place} has {there[place]} digits after the point in the database, and {new[place]} in"
+                    " the code. A migration cannot change it: give the column another name; docs/writing.md says more"
+                )
+    if not new:
+        return
+    with database().begin() as connection:
+        connection.execute(CreateTable(_scales, if_not_exists=True))
+        rows = [{"place": place, "scale": scale} for place, scale in new.items()]
+        connection.execute(insert(_scales).prefix_with("OR REPLACE"), rows)
 
 
 def place() -> str:
@@ -163,7 +209,7 @@ def pending() -> list[str]:
 
 def table_names() -> set[str]:
     """Return the names of all tables, those of `durable` included."""
-    return {*tables.metadata.tables, *tables.internal.tables}
+    return {*tables.metadata.tables, *tables.internal.tables, _scales.name}
 
 
 def add_tables(names: list[str]) -> list[str]:

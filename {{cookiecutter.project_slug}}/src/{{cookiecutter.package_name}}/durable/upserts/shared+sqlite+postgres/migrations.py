@@ -25,6 +25,10 @@ class MissingTablesError(ArgumentError):
     """The database lacks tables or columns that the code has. The message names them, and says what to do."""
 
 
+class ChangedError(ArgumentError):
+    """A table has another key or scale than the code, which a migration cannot change. The message says what to do."""
+
+
 class MissingMigrationError(ArgumentError):
     """The database has a migration that the project lacks. The message names it."""
 
@@ -37,10 +41,12 @@ def prepare(engine: Engine, upgrade: bool) -> None:
         upgrade: whether to apply pending migrations.
 
     Raises:
+        ChangedError: a table has another primary key than the code.
         MissingMigrationError: the database has a migration that the project lacks.
         MissingTablesError: a table or a column is missing: its migration does not exist, or is not applied.
     """
     missing = _missing(engine)
+    check_keys(engine)
     if upgrade:
         from alembic import command
         from alembic.util import CommandError
@@ -55,7 +61,7 @@ def prepare(engine: Engine, upgrade: bool) -> None:
         missing = _missing(engine)
     if missing:
         names = ", ".join(f"the {kind} {name}" for kind, name in missing)
-        how = f'if it has none, write it first: make migration M="add {missing[0][1]}"'
+        how = f'if it has none, write it first: make migration M="add {missing[0][1].split()[0]}"'
         if upgrade:
             raise MissingTablesError(
                 f"the database lacks {names}, and all migrations are applied: {how};"
@@ -66,18 +72,40 @@ def prepare(engine: Engine, upgrade: bool) -> None:
 
 def _missing(engine: Engine) -> list[tuple[str, str]]:
     """Create the tables of a new database, and return what an existing one lacks: `table` or `column`, and its name."""
-    tables = create(engine)
+    missing = [("table", name) for name in create(engine)]
+    absent = {name for _, name in missing}
     with engine.connect() as connection:
         found = inspect(connection)
-        columns = [
-            f"{table.fullname}.{column.name}"
-            for table in metadata.sorted_tables
-            if table.fullname not in tables
-            for there in [{column["name"] for column in found.get_columns(table.name, table.schema)}]
-            for column in table.columns
-            if column.name not in there
-        ]
-    return [*(("table", name) for name in tables), *(("column", name) for name in columns)]
+        for table in (table for table in metadata.sorted_tables if table.fullname not in absent):
+            there = {column["name"]: column["type"] for column in found.get_columns(table.name, table.schema)}
+            for column in table.columns:
+                place, scale = f"{table.fullname}.{column.name}", getattr(column.type, "scale", None)
+                if column.name not in there:
+                    missing.append(("column", place))
+                elif scale is not None and (getattr(there[column.name], "scale", None) or scale) < scale:
+                    missing.append(("column", f"{place} with {scale} digits after the point"))
+    return missing
+
+
+def check_keys(engine: Engine) -> None:
+    """Check that the tables have the primary keys of the code.
+
+    Raises:
+        ChangedError: one has another key.
+    """
+    with engine.connect() as connection:
+        found = inspect(connection)
+        for table in metadata.sorted_tables:
+            if not found.has_table(table.name, table.schema):
+                continue
+            there = found.get_pk_constraint(table.name, table.schema)["constrained_columns"]
+            here = [column.name for column in table.primary_key]
+            if sorted(there) != sorted(here):
+                keys = [", ".join(names) or "none" for names in (there, here)]
+                raise ChangedError(
+                    f"the primary key of the table {table.fullname} is {keys[0]} in the database, and {keys[1]} in the"
+                    " code. A migration cannot change it: give the table another name; docs/writing.md says more"
+                )
 
 
 def add_tables(engine: Engine, tables: Sequence[Table]) -> str:

@@ -181,12 +181,13 @@ def _shape(
     if computed := [name for name in names if table.c[name].computed is not None or _is_always(table.c[name].identity)]:
         raise ValueError(f"rows for table {table.name} have the column {computed[0]}, which the database computes")
     if missing := sorted({*key, *([newer] if newer else [])} - {*names}):
-        raise ValueError(f"rows for table {table.name} lack the column {', '.join(missing)}")
+        hint = "; leave newer= out where rows have no version" if newer in missing else ""
+        raise ValueError(f"rows for table {table.name} lack the column {', '.join(missing)}{hint}")
     for column in table.columns:
         if column.name not in names and (lack := _lack(column)):
             raise ValueError(f"rows for table {table.name} lack the column {column.name}, {lack}")
     if newer in key:
-        raise ValueError(f"newer={newer!r} is a column of the key: it never differs")
+        raise ValueError(f"newer={newer!r} is a column of the key: it never differs; leave it out")
     kinds = (table.c[name].type for name in names)
     stored = (kind.load_dialect_impl(dialect) if isinstance(kind, TypeDecorator) else kind for kind in kinds)
     return Shape(table, names, key, newer, tuple(stored))
