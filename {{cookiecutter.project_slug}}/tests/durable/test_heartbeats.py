@@ -188,7 +188,7 @@ def test_killed_run_is_crashed_by_the_server_and_resumed(
         # People are told of a run that fails, and of one that no worker takes up.
         folder = tmp_path / "files"
         shutil.copytree(project / "data" / "probes", folder)
-        (folder / "bad.csv").write_text("id,name,amount,4711\n1,4711,4711,4711\n")
+        (folder / "bad.csv").write_text("id,name,amount,739190739\n1,739190739,739190739,739190739\n")
         failing = client.create_flow_run_from_deployment(deployment.id, parameters={"folder": str(folder)})
         late = client.create_flow_run_from_deployment(deployment.id)
         # Those of other projects on the server have their own alerts.
@@ -200,7 +200,7 @@ def test_killed_run_is_crashed_by_the_server_and_resumed(
         wait(lambda: failed in receiver.texts, log)
         wait(lambda: [text for text in receiver.texts if f"{FLOW}: {late.name} is Late" in text], log)
         assert "next: make worker" in receiver.texts[-1]
-        assert "4711" not in "".join(receiver.texts)
+        assert "739190739" not in "".join(receiver.texts)
         # By the server and above; not when it was resumed.
         assert len([text for text in receiver.texts if "is Crashed" in text]) == 2
         assert "load-others" not in "".join(receiver.texts)
