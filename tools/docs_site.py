@@ -60,6 +60,8 @@ MOVED = {
 """Where the site has such a section with all answers."""
 NAVIGATION: list[Page] = []
 """The pages of the build, in their order."""
+TEST = re.compile(r"\[(?P<test>`\w+`)\]\(\.\./tests/[^)]+\)")
+"""A link to a project's test: its files are in the explorer, and not among the pages."""
 LINK = re.compile(r"\]\((?P<path>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)")
 
 PICTURE = re.compile(
@@ -107,6 +109,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     here = page.file.src_uri
+    markdown = TEST.sub(r"\g<test>", markdown)
     if re.match(rf"{docs_gallery.PAGES}/[^/]+/", here):
         page.meta["search"] = {"exclude": True}  # else a search would find each text of a project five times
         return markdown

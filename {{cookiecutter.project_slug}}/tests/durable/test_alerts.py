@@ -1,6 +1,11 @@
 """Where alerts go; `test_heartbeats.py` sees them sent."""
 
+import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 from prefect import get_client
@@ -8,12 +13,13 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock, Microso
 from prefect.blocks.system import Secret
 from prefect.events.actions import SendNotification
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 
-from {{ cookiecutter.package_name }}.durable import alerts
+from {{ cookiecutter.package_name }}.durable import alerts, labels
 from {{ cookiecutter.package_name }}.durable.alerts import AUTOMATION, BLOCK, prepare_alerts
 from {{ cookiecutter.package_name }}.durable.errors import SettingsError
-from {{ cookiecutter.package_name }}.durable.labels import AlertSettings
+from {{ cookiecutter.package_name }}.durable.labels import AlertSettings, label_run
 
 SLACK = "https://hooks.slack.com/services/T1AAAAAAA/B1AAAAAAA/AAAAAAAAAAAAAAAAAAAAAAAA"
 WEBHOOK = "https://hooks.example.com/services/a-secret"
@@ -85,3 +91,30 @@ def test_wrong_url_is_an_error(url: str) -> None:
     with pytest.raises(SettingsError, match="ALERT_URL: must begin with https://") as raised:
         AlertSettings(alert_url=SecretStr(url))
     assert url not in str(raised.value)
+
+
+class Busy(BaseHTTPRequestHandler):
+    """A server that is always busy, and counts how often it was asked."""
+
+    asked = 0
+
+    def do_PATCH(self) -> None:
+        Busy.asked += 1
+        self.send_response(503)
+        self.send_header("Retry-After", "60")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_run_at_work_does_not_wait_for_a_busy_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = SimpleNamespace(id=uuid4(), deployment_id=uuid4())
+    monkeypatch.setattr(labels, "FlowRunContext", SimpleNamespace(get=lambda: SimpleNamespace(flow_run=run)))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{server.server_address[1]}/api"}):
+            began = time.monotonic()
+            label_run({"durable.done": "1 of 2 chunks"}, at_work=True)
+        server.shutdown()
+    assert Busy.asked == 1
+    assert time.monotonic() - began < 30

@@ -17,7 +17,7 @@ from {{ cookiecutter.package_name }}.durable.chunks import RESUMES
 from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT, ProjectSettings, settings
 
 from tests.support import cluster, sink
-from tests.support.proof.__main__ import Plan, Verdict
+from tests.support.proof.__main__ import Plan, Verdict, _files
 from tests.support.proof.comparison import Fault, State, compare, repeats, varying_columns
 from tests.support.proof.trials import Kill, ProofError
 from tests.support.proof.victim import OURS, POINTS
@@ -140,6 +140,16 @@ def test_report_counts_the_kills_and_has_a_command_for_each_fault() -> None:
 
 
 # Whole proofs
+
+
+def test_file_that_a_flow_has_written_beside_its_home_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "known.csv").touch()
+    before = _files(tmp_path)
+    for name in ("data/export.txt", "var/x", ".git/x", "src/__pycache__/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert {name for name, _ in _files(tmp_path) - before} == {"data/export.txt"}
 
 
 def test_files_of_durable_are_known() -> None:

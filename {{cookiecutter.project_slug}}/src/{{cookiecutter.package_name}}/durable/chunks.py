@@ -138,8 +138,8 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
     lost = 0
     left = len(todo)
 
-    def tell() -> None:
-        label_run({JOB: name, DONE: f"{len(by_key) - left} of {len(by_key)} chunks"})
+    def tell(at_work: bool = True) -> None:
+        label_run({JOB: name, DONE: f"{len(by_key) - left} of {len(by_key)} chunks"}, at_work)
 
     tell()
     with progress(f"{FLOW.get()}-progress", job, len(by_key), len(by_key) - left) as advance:
@@ -170,7 +170,7 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
                         rejects.count(name, chunk.key, report)
                 if advance():
                     tell()
-    tell()
+    tell(at_work=False)
     effects, reason = outbox.deliver_left(name)
     run_report = _report(name, by_key.values(), reports.values(), len(failures), effects)
     _leave_artifacts(by_key, reports, failures, run_report)

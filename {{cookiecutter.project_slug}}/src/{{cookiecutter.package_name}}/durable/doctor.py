@@ -133,7 +133,7 @@ def _packages() -> str:
         if not requirement.specifier.contains(here, prereleases=True):
             wrong.append(f"{requirement.name} {here} is not {requirement.specifier}")
     if wrong:
-        raise WrongError(f"{'; '.join(wrong)}; install what pyproject.toml says: make setup")
+        raise WrongError(f"{'; '.join(wrong)}; install what pyproject.toml says: rm .venv/.ready, and make setup")
     return f"Prefect {version('prefect')}; all packages are within the bounds of pyproject.toml"
 
 

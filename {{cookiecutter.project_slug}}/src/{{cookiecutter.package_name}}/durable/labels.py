@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 from prefect import get_client
 from prefect.context import FlowRunContext
+from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from pydantic import SecretStr, field_validator
 
 from .settings import ProjectSettings
@@ -35,9 +36,17 @@ class AlertSettings(ProjectSettings):
 settings = AlertSettings()
 
 
-def label_run(labels: dict[str, str]) -> None:
-    """Set labels on the current run, if a deployment started it. An unavailable server is not an error here."""
+def label_run(labels: dict[str, str], at_work: bool = False) -> None:
+    """Set labels on the current run, if a deployment started it. An unavailable server is not an error here.
+
+    Args:
+        labels: their names and values.
+        at_work: whether chunks are to be done: then there is one try of two seconds. Prefect would wait for a busy
+            server for up to a minute.
+    """
     context = FlowRunContext.get()
-    if context and context.flow_run and context.flow_run.deployment_id:
-        with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
-            client.update_flow_run_labels(context.flow_run.id, dict(labels))
+    if not (context and context.flow_run and context.flow_run.deployment_id):
+        return
+    once = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: 2.0} if at_work else {}
+    with suppress(httpx.HTTPError), temporary_settings(once), get_client(sync_client=True) as client:
+        client.update_flow_run_labels(context.flow_run.id, dict(labels))

@@ -7,6 +7,7 @@ SIGTERM.
 import argparse
 import itertools
 import json
+import os
 import random
 import re
 import signal
@@ -16,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from .trials import Kill, Laboratory, ProofError, Trial, laboratory
 from .victim import POINTS
 from tests.support import cluster, sink
 
+ROOT = Path(__file__).resolve().parents[3]
 UNDISTURBED = 3
 """Runs of a flow that nobody disturbs."""
 MOMENTS = {"KILL": "at any time", "TERM": "by SIGTERM", "WORKER": "of a worker"}
@@ -53,6 +55,8 @@ class Verdict:
     """Tables and columns that differ between two undisturbed runs, and are not compared."""
     missed: int = 0
     """Kills that came too late: the process had ended."""
+    outside: set[str] = field(default_factory=set)
+    """Files of the project that an undisturbed run has written, which are not compared."""
     repeats: int = 0
     """Requests that were sent again with the idempotency key of the first time."""
     faults: dict[Fault, Sequence[Kill]] = field(default_factory=dict)
@@ -75,12 +79,14 @@ class Verdict:
         if never := [point for point in POINTS if self.passed[point] and not self.hit[point]]:
             yield f"| points not hit | {', '.join(never)} |"
         if absent := [point for point in POINTS if not self.passed[point]]:
-            yield f"| points that no run passes | {', '.join(absent)} |"
+            yield f"| points that the flow does not have | {', '.join(absent)} |"
         for what in ("lost", "doubled", "differing"):
             yield f"| {what} | {counts.pop(what, 0)} |"
         if counts:
             yield f"| other faults | {counts.total()} |"
         yield f"| requests sent again with their idempotency key | {self.repeats} |"
+        if self.outside:
+            yield f"| not compared: written outside the home | {', '.join(sorted(self.outside))} |"
         if self.varying:
             names = ", ".join(sorted(".".join(name) for name in self.varying))
             yield f"| not compared: they differ between undisturbed runs | {names} |"
@@ -140,8 +146,10 @@ def undisturbed(
     states = []
     for _ in range(2):
         trial = Trial(place, verdict.flow, verdict.arguments)
+        files = _files(ROOT)
         began = time.monotonic()
         code, said = trial.run()
+        verdict.outside |= {name for name, _ in _files(ROOT) - files}
         length = time.monotonic() - began
         advance(1)
         if code:
@@ -157,6 +165,18 @@ def undisturbed(
     faults += [Fault(f"different without a kill: {SUSPECT}", place) for place in sorted(places)]
     verdict.faults = dict.fromkeys(faults, ())
     return states[0], length
+
+
+def _files(folder: Path) -> set[tuple[str, int]]:
+    """Return the files of a project that is not `durable`'s or a tool's, each with the time of its last change."""
+    found = set()
+    for path, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] != "." and name not in ("var", "__pycache__")]
+        for name in names:
+            with suppress(OSError):
+                file = Path(path, name)
+                found.add((str(file.relative_to(folder)), file.stat().st_mtime_ns))
+    return found
 
 
 def _second_run(trial: Trial, said: str, before: State, resumes: bool) -> list[Fault]:
@@ -266,6 +286,7 @@ def run(given: Sequence[str]) -> int:
     with laboratory(project["settings"], packages) as place:
         console.print(f"Each trial has an empty home, database and store of its own, in {place.folder}.")
         console.print("Requests of httpx that change something go to a receiver here. Yours is what your flow reads.")
+        console.print("What it writes outside its home is yours too, and not compared.")
         plan = Plan(1 if at else asked.kills, at, asked.seed, asked.until_fault, asked.jobs)
         verdicts = []
         for flow in asked.flows or project["flows"]:

@@ -23,7 +23,7 @@ def describe() -> dict[str, Any]:
     yours = {
         f"{PREFIX}{name.upper()}"
         for name, place in ProjectSettings.names.items()
-        if not place.startswith(f"{PACKAGE}.durable.")
+        if name == "max_rejected" or not place.startswith(f"{PACKAGE}.durable.")
     }
     given = {name.upper(): value for name, value in {**env_variables(), **os.environ}.items() if value is not None}
     return {
