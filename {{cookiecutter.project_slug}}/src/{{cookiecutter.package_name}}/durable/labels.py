@@ -2,16 +2,23 @@
 
 import re
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from threading import Thread
+from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import httpx
 from prefect import get_client
 from prefect.context import FlowRunContext
-from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from pydantic import SecretStr, field_validator
 
 from .settings import ProjectSettings
 
+TIMEOUT = 10.0
+"""Seconds for labels on their way, before the last ones are sent."""
 JOB, DONE, REASON = "durable.job", "durable.done", "durable.reason"
 """The labels: the job, how many of its chunks are done, and the class of the error that ended the run."""
 
@@ -36,17 +43,31 @@ class AlertSettings(ProjectSettings):
 settings = AlertSettings()
 
 
+_sending: list[Thread] = []
+"""The thread that sends labels while chunks are done, if there is one."""
+
+
 def label_run(labels: dict[str, str], at_work: bool = False) -> None:
     """Set labels on the current run, if a deployment started it. An unavailable server is not an error here.
 
     Args:
         labels: their names and values.
-        at_work: whether chunks are to be done: then there is one try of two seconds. Prefect would wait for a busy
-            server for up to a minute.
+        at_work: whether chunks are being done: they do not wait for a busy server. Labels are left out while others
+            are on their way.
     """
     context = FlowRunContext.get()
     if not (context and context.flow_run and context.flow_run.deployment_id):
         return
-    once = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: 2.0} if at_work else {}
-    with suppress(httpx.HTTPError), temporary_settings(once), get_client(sync_client=True) as client:
-        client.update_flow_run_labels(context.flow_run.id, dict(labels))
+    if not at_work:
+        for thread in _sending:
+            thread.join(TIMEOUT)
+        _send(context.flow_run.id, labels)
+    elif not any(thread.is_alive() for thread in _sending):
+        once = partial(copy_context().run, _send, context.flow_run.id, labels, {PREFECT_CLIENT_MAX_RETRIES: 0})
+        _sending[:] = [Thread(target=once, daemon=True)]
+        _sending[0].start()
+
+
+def _send(flow_run_id: UUID, labels: dict[str, str], prefect: dict[Any, Any] | None = None) -> None:
+    with suppress(httpx.HTTPError), temporary_settings(prefect), get_client(sync_client=True) as client:
+        client.update_flow_run_labels(flow_run_id, dict(labels))
