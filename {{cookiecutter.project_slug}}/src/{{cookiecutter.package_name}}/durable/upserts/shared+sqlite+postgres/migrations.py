@@ -46,7 +46,6 @@ def prepare(engine: Engine, upgrade: bool) -> None:
         MissingTablesError: a table or a column is missing: its migration does not exist, or is not applied.
     """
     missing = _missing(engine)
-    check_keys(engine)
     if upgrade:
         from alembic import command
         from alembic.util import CommandError
@@ -59,6 +58,7 @@ def prepare(engine: Engine, upgrade: bool) -> None:
                 f" {FOLDER.name}/versions, perhaps from another branch"
             ) from error
         missing = _missing(engine)
+    check_keys(engine)
     if missing:
         names = ", ".join(f"the {kind} {name}" for kind, name in missing)
         how = f'if it has none, write it first: make migration M="add {missing[0][1].split()[0]}"'
