@@ -12,6 +12,9 @@ from sqlalchemy.types import TypeDecorator, UserDefinedType
 
 from {{ cookiecutter.package_name }}.durable.errors import InputError
 
+AUTOGENERATES: bool = getattr(context.config.cmd_opts, "autogenerate", False)
+"""Whether this is `make migration`."""
+
 try:
     from {{ cookiecutter.package_name }}.durable import checkpoints, discovery, migrations, tables  # noqa: F401 - all tables stand on metadata
     from {{ cookiecutter.package_name }}.durable.upserts import database
@@ -19,7 +22,7 @@ try:
     discovery.flows()
     # So that a database that is not there is known before Alembic asks for it.
     database().connect().close()
-    if getattr(context.config.cmd_opts, "autogenerate", False):
+    if AUTOGENERATES:
         migrations.check_keys(database())
 except (InputError, ArgumentError, OperationalError) as error:
     print(error, file=sys.stderr)
@@ -47,7 +50,7 @@ def plain_type(kind: str, item: Any, autogenerate: Any) -> Any:
 
 def check(_: Any, __: Any, scripts: list[Any]) -> None:
     """Write no migration that changes nothing, or that cannot be applied."""
-    if not getattr(context.config.cmd_opts, "autogenerate", False):
+    if not AUTOGENERATES:
         return
     if scripts[0].upgrade_ops.is_empty():
         scripts.clear()

@@ -195,17 +195,19 @@ def test_other_key_is_refused(filled: Project) -> None:
 
 
 @pytest.mark.slow
-def test_more_digits_than_the_database_keeps_are_refused(project: Project) -> None:
+@pytest.mark.parametrize("digits", [0, 2])
+def test_more_digits_than_the_database_keeps_are_refused(project: Project, digits: int) -> None:
     """SQLite would read its integers as ten times less, PostgreSQL would round."""
-    project.module.write_text(MODULE % 'Column("value", ExactNumeric(9, 2))')
+    project.module.write_text(MODULE % f'Column("value", ExactNumeric(9, {digits}))')
     project.prepare()
     project.prepare()
     execute("INSERT INTO made_up (id, value) VALUES (1, 7)")
     project.module.write_text(MODULE % 'Column("value", ExactNumeric(9, 3))')
     code, said = project.do(STATUS)
     assert code == 2
-    assert re.match(r"the (database lacks the )?column made_up.value (with 3|has 2) digits after the point", said)
-    project.module.write_text(MODULE % 'Column("value", ExactNumeric(9, 2))')
+    found = rf"the (database lacks the )?column made_up.value (with 3|has {digits}) digits after the point"
+    assert re.match(found, said)
+    project.module.write_text(MODULE % f'Column("value", ExactNumeric(9, {digits}))')
     project.prepare()
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from .errors import InputError, RunFailedError, one_line
+from .errors import InputError, RunFailedError, one_line, reason
 
 # Slow modules are imported where they are used.
 if TYPE_CHECKING:
@@ -502,8 +502,7 @@ def _fail(error: Exception) -> int:
     if isinstance(error, upserts.ERRORS):
         if isinstance(error, upserts.MISTAKES):
             return _complain(error)
-        reason = one_line(getattr(error, "orig", error))
-        print(f"the database fails: {reason}; make doctor says which, and what to do", file=sys.stderr)
+        print(f"the database fails: {reason(error)}; make doctor says which, and what to do", file=sys.stderr)
         return 1
     if isinstance(error, httpx.HTTPStatusError):
         answer = f"{error.response.status_code} to {error.request.method} {error.request.url.path}"

@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from . import alerts, checkpoints, deployments, discovery, drill, heartbeats, labels, results, server, upserts
-from .errors import one_line
+from .errors import reason
 from .runners import look_for_cluster
 from .runs import dead
 from .settings import PREFIX, PROJECT, ROOT, ProjectSettings, env_variables, settings
@@ -102,11 +102,11 @@ def _look_at_server() -> Iterator[Finding]:
 def _finding(what: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding("ok", what, check())
-    except NothingError as reason:
-        return Finding("-", what, str(reason))
+    except NothingError as error:
+        return Finding("-", what, str(error))
     except Exception as error:
         # A library may raise anything: report it as the finding.
-        return Finding("wrong", what, one_line(getattr(error, "orig", None) or error))
+        return Finding("wrong", what, reason(error))
 
 
 # This machine
@@ -185,8 +185,7 @@ def _database() -> str:
     except OSError as error:
         raise WrongError(f"its folder cannot be made: {error.strerror}; set {PREFIX}HOME to another") from None
     except upserts.ERRORS as error:
-        reason = one_line(getattr(error, "orig", None) or error)
-        raise WrongError(f"{upserts.place()} fails: {reason}; mend it, or set {PREFIX}DATABASE_URL") from None
+        raise WrongError(f"{upserts.place()} fails: {reason(error)}; mend it, or set {PREFIX}DATABASE_URL") from None
     if pending := upserts.pending():
         raise WrongError(f"migrations are not applied: {', '.join(pending)}; apply them: make setup")
     return ready

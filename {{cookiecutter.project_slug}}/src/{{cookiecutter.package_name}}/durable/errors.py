@@ -33,6 +33,11 @@ class EffectsNotDeliveredError(RunFailedError):
     """Effects of the job are left, or were refused. The rows that they belong to are written."""
 
 
+def reason(error: Exception) -> str:
+    """Return why something failed, as one line: of an error of SQLAlchemy, what its driver says."""
+    return one_line(getattr(error, "orig", None) or error)
+
+
 def one_line(error: object) -> str:
     """Return an error's message as one line, or the name of its class if the message is empty."""
     return " ".join(str(error).split()) or type(error).__name__

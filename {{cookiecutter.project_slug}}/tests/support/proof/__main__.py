@@ -149,8 +149,8 @@ def undisturbed(
         files = _files(ROOT)
         began = time.monotonic()
         code, said = trial.run()
-        verdict.outside |= {name for name, _ in _files(ROOT) - files}
         length = time.monotonic() - began
+        verdict.outside |= {name for name, _ in _files(ROOT) - files}
         advance(1)
         if code:
             raise ProofError(f"{verdict.flow} fails when nobody disturbs it:\n{said[-2000:]}")

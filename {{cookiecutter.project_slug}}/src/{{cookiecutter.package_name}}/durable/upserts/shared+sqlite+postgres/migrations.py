@@ -45,11 +45,11 @@ def prepare(engine: Engine, upgrade: bool) -> None:
         MissingMigrationError: the database has a migration that the project lacks.
         MissingTablesError: a table or a column is missing: its migration does not exist, or is not applied.
     """
-    missing = _missing(engine)
     if upgrade:
         from alembic import command
         from alembic.util import CommandError
 
+        create(engine)
         try:
             command.upgrade(_config(), "head")
         except CommandError as error:
@@ -57,7 +57,7 @@ def prepare(engine: Engine, upgrade: bool) -> None:
                 f"the migrations do not fit the database ({error}): bring back the file that is missing in"
                 f" {FOLDER.name}/versions, perhaps from another branch"
             ) from error
-        missing = _missing(engine)
+    missing = _missing(engine)
     check_keys(engine)
     if missing:
         names = ", ".join(f"the {kind} {name}" for kind, name in missing)
@@ -80,9 +80,10 @@ def _missing(engine: Engine) -> list[tuple[str, str]]:
             there = {column["name"]: column["type"] for column in found.get_columns(table.name, table.schema)}
             for column in table.columns:
                 place, scale = f"{table.fullname}.{column.name}", getattr(column.type, "scale", None)
+                kept = getattr(there.get(column.name), "scale", None)
                 if column.name not in there:
                     missing.append(("column", place))
-                elif scale is not None and (getattr(there[column.name], "scale", None) or scale) < scale:
+                elif scale is not None and kept is not None and kept < scale:
                     missing.append(("column", f"{place} with {scale} digits after the point"))
     return missing
 
