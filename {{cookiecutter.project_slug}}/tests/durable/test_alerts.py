@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 
 from {{ cookiecutter.package_name }}.durable import alerts, labels
-from {{ cookiecutter.package_name }}.durable.alerts import AUTOMATION, BLOCK, prepare_alerts
+from {{ cookiecutter.package_name }}.durable.alerts import AUTOMATION, BLOCK, go_to, prepare_alerts
 from {{ cookiecutter.package_name }}.durable.errors import SettingsError
 from {{ cookiecutter.package_name }}.durable.labels import AlertSettings, label_run
 
@@ -67,6 +67,16 @@ def test_other_blocks_send(monkeypatch: pytest.MonkeyPatch) -> None:
         client.read_block_document_by_name(BLOCK, MicrosoftTeamsWebhook.get_block_type_slug())
     name = f"{SlackWebhook.get_block_type_slug()}/{BLOCK}"
     assert goes_to(monkeypatch, name) == f"alerts go to {name}"
+
+
+def test_place_of_alerts_is_compared_with_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = f"{SlackWebhook.get_block_type_slug()}/{BLOCK}"
+    with get_client(sync_client=True) as client:
+        for url in (WEBHOOK, TEAMS, SLACK, named):
+            goes_to(monkeypatch, url)
+            (automation,) = client.read_automations_by_name(AUTOMATION)
+            assert go_to(client, automation, url)
+            assert not go_to(client, automation, f"{url}x")
 
 
 @pytest.mark.parametrize(

@@ -250,6 +250,23 @@ def test_status_and_reset_know_each_job(
 
 
 @pytest.mark.usefixtures("api")
+@pytest.mark.skipif(not REMEMBERS, reason="no checkpoints")
+def test_status_counts_no_chunk_that_the_source_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = chunks(tmp_path / "some.txt", 3)
+    fail(path, "03")
+    assert call(monkeypatch, "run", FLOW, str(path)) == 1
+    capsys.readouterr()
+    assert call(monkeypatch, "status") == 0
+    assert f"{FLOW}/some: 2 of 3 chunks done\n" in capsys.readouterr().out
+    assert call(monkeypatch, "run", FLOW, str(chunks(path, 2))) == 0
+    capsys.readouterr()
+    assert call(monkeypatch, "status") == 0
+    assert f"{FLOW}/some: 2 of 2 chunks done\n" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("api")
 def test_job_that_is_not_known_cannot_be_reset(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -321,7 +338,7 @@ def test_run_with_nothing_left_needs_no_server(
             f"{FLOW}/some: 3 chunks, 3 skipped, 0 done",
             "nothing is left to do; no run was started",
         )
-        assert redo.startswith("all were done before, whatever was loaded since; to do them again: make reset JOB=")
+        assert redo.startswith("all chunks are done already; to load them again: make reset JOB=")
     else:
         assert (code, err.count("\n")) == (2, 1), "it asks for a server"
 

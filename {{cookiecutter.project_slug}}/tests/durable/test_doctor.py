@@ -43,7 +43,7 @@ from {{ cookiecutter.package_name }}.durable.settings import (
 )
 from {{ cookiecutter.package_name }}.durable.steps import checkpoint
 
-from tests.support import toys
+from tests.support import sink, toys
 
 NOBODY = "http://127.0.0.1:9/api"
 
@@ -175,6 +175,19 @@ def test_database_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.verdict, found.said.endswith("see the lines above")) == ("-", True)
 
 
+@pytest.mark.skipif(not upserts.WRITES, reason="no database")
+def test_database_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    discovery.flows()
+    upserts.prepare()
+    sink.release()
+    monkeypatch.setitem(vars(vars(upserts)["database_settings"]), "database_url", SecretStr(sink.read_only()))
+    try:
+        said = wrong("database")
+    finally:
+        sink.release()
+    assert re.search(r" fails: .*read.?only.*; mend it, or set \w+_DATABASE_URL$", said), said
+
+
 def test_home_that_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "file"
     home.touch()
@@ -243,12 +256,14 @@ def test_automation_that_is_switched_off() -> None:
         ("https://example.com", [], "wrong", "make deploy"),
         ("https://example.com", [SimpleNamespace(enabled=False)], "wrong", "is switched off"),
         ("https://example.com", [SimpleNamespace(enabled=True)], "ok", "is on"),
+        ("https://later.example.com", [SimpleNamespace(enabled=True)], "wrong", "send them there: make deploy"),
     ],
 )
 def test_alerts(
     url: str, automations: list[SimpleNamespace], verdict: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(labels, "settings", AlertSettings(alert_url=SecretStr(url)))
+    monkeypatch.setattr(alerts, "go_to", lambda *_: url != "https://later.example.com")
     found = asked("alerts", read_automations_by_name=lambda _: automations)
     assert found.verdict == verdict
     assert said in found.said

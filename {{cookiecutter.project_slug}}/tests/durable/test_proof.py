@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT, Proje
 
 from tests.support import cluster, sink
 from tests.support.proof.__main__ import Plan, Verdict, _files
-from tests.support.proof.comparison import Fault, State, compare, repeats, varying_columns
+from tests.support.proof.comparison import Fault, Request, State, compare, repeats, varying
 from tests.support.proof.trials import Kill, ProofError
 from tests.support.proof.victim import OURS, POINTS
 
@@ -57,10 +56,10 @@ def verdicts(said: str) -> dict[str, str]:
 
 def state(*rows: tuple[int, str], files: dict[str, list[str]] | None = None, requests: int = 0) -> State:
     found = [([str(key)] if key else [], {"value": value, "loaded_at": str(time.time_ns())}) for key, value in rows]
-    return State({"orders": found}, files or {}, [("POST https://x.example", "")] * requests)
+    return State({"orders": found}, files or {}, [Request("POST https://x.example", "", "digest")] * requests)
 
 
-IGNORED = {("orders", "loaded_at")}
+IGNORED = {("loaded_at", "table orders")}
 
 
 def test_equal_states_have_no_fault() -> None:
@@ -69,38 +68,71 @@ def test_equal_states_have_no_fault() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "fault"),
+    ("found", "fault", "example"),
     [
-        (state((1, "a")), Fault("lost", 'table orders: 1, such as ["2"]')),
-        (state((1, "a"), (2, "b"), (3, "c")), Fault("doubled", 'table orders: 1, such as ["3"]')),
-        (state((1, "a"), (2, "c")), Fault("differing", 'table orders: 1, such as ["2"]')),
-        (state((1, "a"), (2, "b"), files={"rejects/orders.csv": ["x"]}), Fault("doubled", "rejects/orders.csv: 1")),
-        (state((1, "a"), (2, "b"), requests=1), Fault("doubled", "requests: 1, such as POST https://x.example")),
+        (state((1, "a")), Fault("lost", "table orders"), '["2"]'),
+        (state((1, "a"), (2, "b"), (3, "c")), Fault("doubled", "table orders"), '["3"]'),
+        (state((1, "a"), (2, "c")), Fault("differing", "table orders"), '["2"]'),
+        (state((1, "a"), (2, "b"), files={"rejects/orders.csv": ["x"]}), Fault("doubled", "rejects/orders.csv"), "x"),
+        (
+            state((1, "a"), (2, "b"), requests=1),
+            Fault("doubled", "requests"),
+            "POST https://x.example without Idempotency-Key",
+        ),
     ],
 )
-def test_each_difference_is_named(found: State, fault: Fault) -> None:
+def test_each_difference_is_named(found: State, fault: Fault, example: str) -> None:
+    assert compare(state((1, "a"), (2, "b")), found, IGNORED) == [fault]
     (other,) = compare(state((1, "a"), (2, "b")), found, IGNORED)
-    assert other.what == fault.what
-    assert other.where.startswith(fault.where)
+    assert (other.count, other.example) == (1, example)
 
 
 def test_rows_without_a_key_are_counted() -> None:
-    assert compare(state((0, "a")), state((0, "a"), (0, "a")), IGNORED) == [Fault("doubled", "table orders: 1")]
-    assert compare(state((0, "a"), (0, "a")), state((0, "a")), IGNORED) == [Fault("lost", "table orders: 1")]
+    once, twice = state((0, "a")), state((0, "a"), (0, "a"))
+    assert compare(once, twice, IGNORED) == [Fault("doubled", "table orders")]
+    assert compare(twice, once, IGNORED) == [Fault("lost", "table orders")]
+    (fault,) = compare(twice, state(), IGNORED)
+    assert (fault.count, fault.example) == (2, '{"value": "a"}')
+
+
+def test_lost_and_differing_rows_are_told_apart() -> None:
+    found = compare(state((1, "a"), (2, "b"), (3, "c")), state((1, "x")), IGNORED)
+    assert [(fault.what, fault.count, fault.example) for fault in found] == [
+        ("lost", 2, '["2"]'),
+        ("differing", 1, '["1"]'),
+    ]
 
 
 def test_columns_that_differ_without_a_kill_are_found() -> None:
-    assert varying_columns(state((1, "a")), state((1, "a"))) == IGNORED
-    assert varying_columns(state((0, "a")), state((0, "b"))) == {("orders", "loaded_at"), ("orders", "value")}
-    assert varying_columns(state((0, "a"), (0, "b")), state((0, "b"), (0, "a"))) == IGNORED, "in another order"
+    assert varying(state((1, "a")), state((1, "a"))) == IGNORED
+    both = {("loaded_at", "table orders"), ("value", "table orders")}
+    assert varying(state((0, "a")), state((0, "b"))) == both
+    assert varying(state((0, "a"), (0, "b")), state((0, "b"), (0, "a"))) == IGNORED, "in another order"
+
+
+def test_lines_that_differ_without_a_kill_are_counted() -> None:
+    first, second = State({}, {"log": ["1 a", "1 b"]}, []), State({}, {"log": ["2 a", "2 b"]}, [])
+    found = varying(first, second)
+    assert found == {("text", "log")}
+    assert compare(first, second, found) == []
+    assert compare(first, State({}, {"log": ["3 a"]}, []), found) == [Fault("lost", "log")]
 
 
 def test_request_that_is_sent_again_with_its_key_is_one_effect() -> None:
-    once = [("POST https://x.example", "key")]
+    once = [Request("POST https://x.example", "key", "digest")]
     assert compare(State({}, {}, once), State({}, {}, once * 3)) == []
     assert repeats(once * 3) == 2
-    other = [*once, ("POST https://x.example", "another")]
+    other = [*once, Request("POST https://x.example", "another", "digest")]
     assert [fault.what for fault in compare(State({}, {}, once), State({}, {}, other))] == ["doubled"]
+
+
+def test_request_with_another_body_differs() -> None:
+    first, second = (State({}, {}, [Request("POST https://x.example", "key", body)]) for body in "ab")
+    assert [fault.what for fault in compare(first, second)] == ["differing"]
+    # Unless it holds a time, for example.
+    found = varying(first, second)
+    assert found == {("bodies", "requests")}
+    assert compare(first, second, found) == []
 
 
 # The moments of kills
@@ -129,14 +161,18 @@ def test_kills_are_at_all_points_that_are_passed_and_at_any_time() -> None:
 
 def test_report_counts_the_kills_and_has_a_command_for_each_fault() -> None:
     hit = Counter({"committed": 2, "TERM": 3, "KILL": 4})
-    kills = [Kill("1.5s", "TERM"), Kill("2s")]
-    faults: dict[Fault, Sequence[Kill]] = {Fault("lost", "a"): kills, Fault("differing", "b"): []}
-    lines = list(Verdict("load-orders", ["--folder", "x"], hit=hit, pairs=1, faults=faults).lines())
+    verdict = Verdict("load-orders", ["--folder", "x"], hit=hit, pairs=1)
+    verdict.add([Fault("differing", "b")], [])
+    verdict.add([Fault("lost", "a", 3, '["1"]')], [Kill("1.5s", "TERM"), Kill("2s")])
+    verdict.add([Fault("lost", "a", 4, '["2"]')], [Kill("3s")])
+    lines = list(verdict.lines())
     assert "| kills | 4 at any time, 3 by SIGTERM, 2 committed |" in lines
     assert "| trials with two processes at once | 1 |" in lines
-    again = "; to see it again: `make prove FLOW=load-orders"
-    assert f'- **lost** in a{again} AT="1.5s TERM, 2s" ARGS="--folder x"`' in lines
-    assert f'- **differing** in b{again} KILLS=1 ARGS="--folder x"`' in lines
+    assert "| lost | 7 |" in lines
+    again = "to see it again: `make prove FLOW=load-orders"
+    assert f'- **differing** in b: 1; {again} KILLS=1 ARGS="--folder x"`' in lines
+    seen = '7 in 2 trials, such as `["1"]`'
+    assert f'- **lost** in a: {seen}; {again} AT="1.5s TERM, 2s" ARGS="--folder x"`' in lines
 
 
 # Whole proofs

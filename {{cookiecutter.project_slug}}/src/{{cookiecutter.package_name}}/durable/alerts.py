@@ -15,7 +15,7 @@ from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.notifications import CustomWebhookNotificationBlock, MicrosoftTeamsWebhook, SlackWebhook
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.actions import SendNotification
-from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 from prefect.types import SecretDict
@@ -79,6 +79,16 @@ def prepare_alerts() -> str:
         )
         _remove_blocks(client, block)
     return f"alerts go to {urlsplit(url).hostname or url}"
+
+
+def go_to(client: SyncPrefectClient, automation: Automation, url: str) -> bool:
+    """Say whether an automation sends to a URL, or by the block that stands in its place."""
+    (action,) = automation.actions
+    if not isinstance(action, SendNotification):
+        return False
+    block = client.read_block_document(action.block_document_id)
+    named = f"{block.block_type.slug}/{block.name}" if block.block_type else ""
+    return url in (named, block.data.get("url"), block.data.get("secrets", {}).get("url"))
 
 
 def _text(name: str) -> str:

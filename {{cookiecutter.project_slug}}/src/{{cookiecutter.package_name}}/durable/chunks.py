@@ -124,7 +124,7 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
         raise ValueError(f"the cursor is of {cursor.name}, and the job is {name}: give both one name")
     _adopt(name, job, epoch)
     if LOOKING.get():
-        if by_key.keys() - remembered.done() or outbox.backlog(name)["left"]:
+        if remembered.remaining(by_key) or outbox.backlog(name)["left"]:
             raise ChunksLeftError
         found = _report(name, by_key.values(), [], 0, {})
         _raise_for(found, {}, 0, *rejects.counted(name, by_key))

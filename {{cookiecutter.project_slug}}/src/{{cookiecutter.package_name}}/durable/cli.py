@@ -435,7 +435,7 @@ def _show(report: Any) -> None:
     if report["effects"]:
         print("effects: " + ", ".join(f"{count} {name}" for name, count in report["effects"].items()))
     if report["skipped"] and not report["done"]:
-        print(f"all were done before, whatever was loaded since; to do them again: {redo(report['job'])}")
+        print(f"all chunks are done already; to load them again: {redo(report['job'])}")
     if report["rejects_file"]:
         again = ": only what has changed is loaded" if RESUMES else ""
         print(f"{records(report['rejected'])}, with line and reason: {report['rejects_file']}")

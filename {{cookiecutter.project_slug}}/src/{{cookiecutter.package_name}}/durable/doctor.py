@@ -179,7 +179,7 @@ def _database() -> str:
         raise NothingError("this project has none")
     discovery.flows()
     try:
-        ready = upserts.prepare()
+        ready, version_of = upserts.prepare(), upserts.check_rights()
     except upserts.MISTAKES:
         raise
     except OSError as error:
@@ -188,7 +188,7 @@ def _database() -> str:
         raise WrongError(f"{upserts.place()} fails: {reason(error)}; mend it, or set {PREFIX}DATABASE_URL") from None
     if pending := upserts.pending():
         raise WrongError(f"migrations are not applied: {', '.join(pending)}; apply them: make setup")
-    return ready
+    return f"{ready}; {version_of}"
 
 
 def _jobs() -> str:
@@ -256,7 +256,8 @@ def _automation(client: "SyncPrefectClient") -> str:
 
 def _alerts(client: "SyncPrefectClient") -> str:
     known = client.read_automations_by_name(alerts.AUTOMATION)
-    if not labels.settings.alert_url.get_secret_value():
+    url = labels.settings.alert_url.get_secret_value()
+    if not url:
         if known:
             raise WrongError(f"{PREFIX}ALERT_URL is not set, and alerts are still sent; end that: make deploy")
         raise NothingError(f"{PREFIX}ALERT_URL is not set: nobody is told of runs that fail")
@@ -264,6 +265,8 @@ def _alerts(client: "SyncPrefectClient") -> str:
         raise WrongError("nobody is told of runs that fail, for nothing sends alerts; have it sent: make deploy")
     if not known[0].enabled:
         raise WrongError(f"{alerts.AUTOMATION!r} is switched off; switch it on in the UI, or: make deploy")
+    if not alerts.go_to(client, known[0], url):
+        raise WrongError(f"alerts go to another place than {PREFIX}ALERT_URL says; send them there: make deploy")
     return f"{alerts.AUTOMATION!r} is on"
 
 

@@ -26,7 +26,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from .comparison import Fault, State, compare, repeats, varying_columns
+from .comparison import Fault, State, compare, repeats, varying
 from .trials import Kill, Laboratory, ProofError, Trial, laboratory
 from .victim import POINTS
 from tests.support import cluster, sink
@@ -52,7 +52,7 @@ class Verdict:
     pairs: int = 0
     """Trials in which two processes ran at once."""
     varying: set[tuple[str, str]] = field(default_factory=set)
-    """Tables and columns that differ between two undisturbed runs, and are not compared."""
+    """What differs between two undisturbed runs, and is not compared."""
     missed: int = 0
     """Kills that came too late: the process had ended."""
     outside: set[str] = field(default_factory=set)
@@ -60,13 +60,26 @@ class Verdict:
     repeats: int = 0
     """Requests that were sent again with the idempotency key of the first time."""
     faults: dict[Fault, Sequence[Kill]] = field(default_factory=dict)
-    """Each with the kills of the first trial that shows it."""
+    """Each as the first trial shows it, with the kills of that trial."""
+    counts: Counter[Fault] = field(default_factory=Counter)
+    """How many rows, lines or requests each has in all trials."""
+    trials: Counter[Fault] = field(default_factory=Counter)
+    """In how many trials each was seen."""
     seconds: float = 0.0
+
+    def add(self, faults: Sequence[Fault], kills: Sequence[Kill]) -> None:
+        """Note what a trial has shown."""
+        for fault in faults:
+            self.faults.setdefault(fault, kills)
+            self.counts[fault] += fault.count
+            self.trials[fault] += 1
 
     def lines(self) -> Iterator[str]:
         """Yield a table, and a line for each fault, as Markdown."""
         points = {MOMENTS.get(point, point): count for point, count in self.hit.items()}
-        counts = Counter(fault.what for fault in self.faults)
+        counts = Counter[str]()
+        for fault, count in self.counts.items():
+            counts[fault.what] += count
         yield f"## {self.flow}"
         yield ""
         yield "| | |"
@@ -88,12 +101,15 @@ class Verdict:
         if self.outside:
             yield f"| not compared: written outside the home | {', '.join(sorted(self.outside))} |"
         if self.varying:
-            names = ", ".join(sorted(".".join(name) for name in self.varying))
+            names = ", ".join(sorted(f"{part} of {place}" for part, place in self.varying))
             yield f"| not compared: they differ between undisturbed runs | {names} |"
         yield f"| seconds | {self.seconds:.0f} |"
         yield ""
         for fault, kills in self.faults.items():
-            yield f"- **{fault.what}** in {fault.where}; to see it again: `{self.again(kills)}`"
+            trials = self.trials[fault]
+            seen = f"{self.counts[fault]} in {trials} trial{'s' * (trials > 1)}" if kills else f"{fault.count}"
+            example = f", such as `{fault.example}`" if fault.example else ""
+            yield f"- **{fault.what}** in {fault.where}: {seen}{example}; to see it again: `{self.again(kills)}`"
         if not self.faults:
             yield "Nothing was lost, doubled or different."
 
@@ -125,7 +141,7 @@ def prove(place: Laboratory, verdict: Verdict, plan: "Plan", resumes: bool, adva
                 verdict.hit.update(kill.point or kill.how for kill in struck)
                 verdict.pairs += len(kills) > 1
                 verdict.repeats += again
-                verdict.faults = dict.fromkeys(faults, struck) | verdict.faults
+                verdict.add(faults, struck)
                 advance(len(kills))
                 if verdict.faults and plan.until_fault:
                     pool.shutdown(cancel_futures=True)
@@ -160,10 +176,12 @@ def undisturbed(
             faults = _second_run(trial, said, states[1], resumes)
             advance(1)
         trial.end()
-    verdict.varying = varying_columns(*states)
-    places = {fault.where.partition(":")[0] for fault in compare(states[0], states[1], verdict.varying)}
-    faults += [Fault(f"different without a kill: {SUSPECT}", place) for place in sorted(places)]
-    verdict.faults = dict.fromkeys(faults, ())
+    verdict.varying = varying(*states)
+    faults += [
+        Fault(f"different without a kill: {SUSPECT}", fault.where, fault.count, fault.example)
+        for fault in compare(states[0], states[1], verdict.varying)
+    ]
+    verdict.add(faults, ())
     return states[0], length
 
 
@@ -184,10 +202,13 @@ def _second_run(trial: Trial, said: str, before: State, resumes: bool) -> list[F
     code, again = trial.run()
     if code:
         raise ProofError(f"a second run fails:\n{again[-2000:]}")
-    faults = [Fault(f"{fault.what} by a second run", fault.where) for fault in compare(before, trial.state())]
+    faults = [
+        Fault(f"{fault.what} by a second run", fault.where, fault.count, fault.example)
+        for fault in compare(before, trial.state())
+    ]
     counts = [re.findall(r": (\d+) chunks, \d+ skipped, (\d+) done", each) for each in (said, again)]
     if resumes and counts[0] and counts[0] == counts[1] and counts[1][-1][1] != "0":
-        faults.append(Fault(f"done again by a second run: {SUSPECT}", f"chunks: {counts[1][-1][1]}"))
+        faults.append(Fault(f"done again by a second run: {SUSPECT}", "chunks", int(counts[1][-1][1])))
     return faults
 
 
@@ -202,7 +223,7 @@ def attempt(
     trial = Trial(place, verdict.flow, verdict.arguments)
     struck = trial.disturb(kills)
     if said := trial.finish(resume):
-        return [Fault("never ends after a kill", said.splitlines()[-1])], struck, 0
+        return [Fault("never ends after a kill", "the run", example=said.splitlines()[-1])], struck, 0
     state = trial.state()
     trial.end()
     return compare(expected, state, verdict.varying), struck, repeats(state.requests)
@@ -234,7 +255,8 @@ class Plan:
     def trials(self, passed: Counter[str], length: float) -> Sequence[Sequence[Kill]]:
         """Return the kills of each trial: at points that a run passes in turn, and at any time of its length."""
         if self.at:
-            return [self.at]
+            # Once resumed, and once run again.
+            return [self.at, self.at]
         dice = random.Random(self.seed)
         points = itertools.cycle(point for point in POINTS if passed[point])
         how = ["KILL", "TERM", *([] if cluster.IN_THREADS else ["WORKER"])]
@@ -287,7 +309,7 @@ def run(given: Sequence[str]) -> int:
         console.print(f"Each trial has an empty home, database and store of its own, in {place.folder}.")
         console.print("Requests of httpx that change something go to a receiver here. Yours is what your flow reads.")
         console.print("What it writes outside its home is yours too, and not compared.")
-        plan = Plan(1 if at else asked.kills, at, asked.seed, asked.until_fault, asked.jobs)
+        plan = Plan(2 * len(at) or asked.kills, at, asked.seed, asked.until_fault, asked.jobs)
         verdicts = []
         for flow in asked.flows or project["flows"]:
             verdicts.append(Verdict(flow, asked.arguments))

@@ -2,24 +2,43 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 Row = tuple[list[str], dict[str, str]]
 """The key of a row, and its other columns, as text; the key is empty in a table without a primary key."""
-Request = tuple[str, str]
-"""Method and URL, and the idempotency key, or nothing."""
+Varying = Set[tuple[str, str]]
+"""What differs between two undisturbed runs: a column, `text` or `bodies`, and of which table, file or requests."""
+Item = tuple[str, str]
+"""A row, line or request: its name, or nothing, and what it holds."""
+LONGEST = 80
+"""The maximum length of an example in characters."""
+
+
+class Request(NamedTuple):
+    """What the receiver has got."""
+
+    what: str
+    """Method and URL."""
+    key: str
+    """The idempotency key, or nothing."""
+    body: str
+    """Its digest."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A difference."""
+    """A difference; two of the same kind in the same place are equal."""
 
     what: str
     """`lost`, `doubled`, `differing`, or in words."""
     where: str
-    """The table, file or receiver: how many, and one of them."""
+    """The table or file, or `requests`."""
+    count: int = field(default=1, compare=False)
+    """How many rows, lines or requests."""
+    example: str = field(default="", compare=False)
+    """The key of one of them; what it holds, if it has none."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +52,11 @@ class State:
     """What the receiver has got."""
 
 
-def varying_columns(first: State, second: State) -> set[tuple[str, str]]:
-    """Return the tables and columns that differ between two undisturbed runs, such as a time of loading."""
+def varying(first: State, second: State) -> set[tuple[str, str]]:
+    """Return what differs between two undisturbed runs, such as a time of loading or the text of a log.
+
+    Of files and requests, only their number is compared then.
+    """
     found = set()
     for name, rows in first.tables.items():
         # Rows with one key are compared; where there is none, all values of a column are, in whatever order.
@@ -44,8 +66,12 @@ def varying_columns(first: State, second: State) -> set[tuple[str, str]]:
             sides = [(values, others.get(json.dumps(key), values)) for key, values in rows]
         else:
             sides = [(_values(rows), _values(second.tables.get(name, [])))]
-        found |= {(name, column) for one, other in sides for column in one if one[column] != other.get(column)}
-    return found
+        found |= {
+            (column, f"table {name}") for one, other in sides for column in one if one[column] != other.get(column)
+        }
+    found |= {("text", name) for name, lines in first.files.items() if lines != second.files.get(name)}
+    bodies = [Counter(_effects(state.requests, bodies=True)) for state in (first, second)]
+    return found | ({("bodies", "requests")} if bodies[0] != bodies[1] else set())
 
 
 def _values(rows: list[Row]) -> dict[str, Counter[str]]:
@@ -57,58 +83,67 @@ def _values(rows: list[Row]) -> dict[str, Counter[str]]:
     return found
 
 
-def compare(expected: State, found: State, ignored: Set[tuple[str, str]] = frozenset()) -> list[Fault]:
+def compare(expected: State, found: State, ignored: Varying = frozenset()) -> list[Fault]:
     """Return what differs: a fault for each kind and place.
 
     Args:
         expected: what an undisturbed run leaves.
         found: what is left here.
-        ignored: tables and columns that are not compared.
+        ignored: what is not compared.
     """
-    faults = []
-    for name in sorted({*expected.tables, *found.tables}):
-        kept = {column for table, column in ignored if table == name}
-        before, after = (_rows(state.tables.get(name, []), kept) for state in (expected, found))
-        faults += _differences(f"table {name}", before, after, _key)
-    for name in sorted({*expected.files, *found.files}):
-        lines = Counter(expected.files.get(name, [])), Counter(found.files.get(name, []))
-        faults += _differences(name, lines[0], lines[1], lambda line: "")
-    requests = Counter(_effects(expected.requests)), Counter(_effects(found.requests))
-    return faults + _differences("requests", requests[0], requests[1], str)
+    before, after = _places(expected, ignored), _places(found, ignored)
+    nothing = Counter[Item]()
+    return [
+        fault
+        for place in sorted({*before, *after})
+        for fault in _differences(place, before.get(place, nothing), after.get(place, nothing))
+    ]
 
 
 def repeats(requests: list[Request]) -> int:
     """Return how many requests were sent again with the idempotency key of the first time, which is no fault."""
-    keyed = [request for request in requests if request[1]]
+    keyed = [(request.what, request.key) for request in requests if request.key]
     return len(keyed) - len(set(keyed))
 
 
-def _rows(rows: list[Row], ignored: set[str]) -> Counter[tuple[str, str]]:
-    return Counter(
-        (json.dumps(key), json.dumps({name: value for name, value in values.items() if name not in ignored}))
-        for key, values in rows
-    )
+def _places(state: State, ignored: Varying) -> dict[str, Counter[Item]]:
+    """Return what is compared, by table, file or `requests`."""
+    found = {"requests": Counter(_effects(state.requests, ("bodies", "requests") not in ignored))}
+    for name, lines in state.files.items():
+        found[name] = Counter(("", "" if ("text", name) in ignored else line) for line in lines)
+    for name, rows in state.tables.items():
+        place = f"table {name}"
+        found[place] = Counter(
+            (
+                json.dumps(key) if key else "",
+                json.dumps({column: value for column, value in values.items() if (column, place) not in ignored}),
+            )
+            for key, values in rows
+        )
+    return found
 
 
-def _effects(requests: list[Request]) -> list[str]:
-    """Return the effects of requests: those with one idempotency key are one, and each without a key is one."""
-    keyed = {request for request in requests if request[1]}
-    return [what for what, _ in keyed] + [f"{what} without Idempotency-Key" for what, key in requests if not key]
+def _effects(requests: list[Request], bodies: bool) -> Iterator[Item]:
+    """Yield the effects of requests: those with one idempotency key are one, and each without a key is one."""
+    keyed: dict[Any, set[str]] = {}
+    for request in requests:
+        if request.key:
+            keyed.setdefault((request.what, request.key), set()).add(request.body)
+        else:
+            yield f"{request.what} without Idempotency-Key", request.body if bodies else ""
+    for (what, _), digests in keyed.items():
+        yield what, " ".join(sorted(digests)) if bodies else ""
 
 
-def _key(row: tuple[str, str]) -> str:
-    """Return the key of a row, to be shown; empty if there is none."""
-    return row[0] if row[0] != "[]" else ""
-
-
-def _differences(where: str, expected: Counter[Any], found: Counter[Any], shown: Callable[[Any], str]) -> list[Fault]:
+def _differences(where: str, expected: Counter[Item], found: Counter[Item]) -> Iterator[Fault]:
     """Compare how often things are there. Where one is lost and another one doubled with one name, they differ."""
-    lost, more = expected - found, found - expected
-    differing = {name for name in map(shown, lost) if name} & set(map(shown, more))
-    faults = []
-    for what, side in (("lost", lost), ("doubled", more)):
-        if names := [shown(each) for each in side.elements() if shown(each) not in differing]:
-            faults.append(Fault(what, f"{where}: {len(names)}" + (f", such as {names[0]}" if names[0] else "")))
+    sides = {"lost": expected - found, "doubled": found - expected}
+    names = {what: Counter(name for name, _ in side.elements()) for what, side in sides.items()}
+    differing = names["lost"] & names["doubled"]
+    del differing[""]
+    for what, side in sides.items():
+        if left := names[what] - differing:
+            example = min(left) or next(content for name, content in side if not name)
+            yield Fault(what, where, left.total(), example[:LONGEST])
     if differing:
-        faults.append(Fault("differing", f"{where}: {len(differing)}, such as {min(differing)}"))
-    return faults
+        yield Fault("differing", where, differing.total(), min(differing)[:LONGEST])

@@ -1,5 +1,6 @@
 """Trials: a flow in an empty home, with a database and a store of its own, killed and brought to its end."""
 
+import hashlib
 import json
 import os
 import random
@@ -104,8 +105,12 @@ class _Record(BaseHTTPRequestHandler):
     server: Receiver
 
     def _record(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        request = f"{self.command} {self.headers['X-To']}", self.headers.get("Idempotency-Key", "")
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        request = Request(
+            f"{self.command} {self.headers['X-To']}",
+            self.headers.get("Idempotency-Key", ""),
+            hashlib.sha256(body).hexdigest(),
+        )
         self.server.requests.setdefault(self.path.strip("/"), []).append(request)
         self.send_response_only(200)
         self.send_header("Content-Type", "application/json")

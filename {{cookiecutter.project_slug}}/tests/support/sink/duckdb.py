@@ -26,6 +26,11 @@ def elsewhere(file: Path) -> dict[str, str]:
     return {"{{ cookiecutter.package_name | upper }}_DATABASE_URL": f"duckdb:///{file}"}
 
 
+def read_only() -> str:
+    """Return a URL that leads to the database, and lets nobody write."""
+    return f"duckdb:///{_file()}?access_mode=read_only"
+
+
 def remove(environment: dict[str, str]) -> None:
     """Remove what `own` has made: it is in the home."""
 

@@ -20,6 +20,11 @@ def elsewhere(file: Path) -> dict[str, str]:
     return {}
 
 
+def read_only() -> str:
+    """Return nothing: there is no database."""
+    return ""
+
+
 def remove(environment: dict[str, str]) -> None:
     """Remove what `own` has made: nothing."""
 

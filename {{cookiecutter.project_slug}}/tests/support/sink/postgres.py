@@ -153,6 +153,11 @@ def elsewhere(file: Path) -> dict[str, str]:
     return {SETTING: "postgresql+psycopg://127.0.0.1:9/none"}
 
 
+def read_only() -> str:
+    """Return a URL that leads to the database, and lets nobody write."""
+    return f"{os.environ[SETTING]}?options=-c%20default_transaction_read_only%3Don"
+
+
 def remove(environment: dict[str, str]) -> None:
     """Remove a database that `own` has made."""
     _on(make_url(os.environ[SERVER]), f'DROP DATABASE "{make_url(environment[SETTING]).database}" WITH (FORCE)')

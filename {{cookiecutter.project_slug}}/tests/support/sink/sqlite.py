@@ -21,6 +21,11 @@ def elsewhere(file: Path) -> dict[str, str]:
     return {"{{ cookiecutter.package_name | upper }}_DATABASE_URL": f"sqlite:///{file}"}
 
 
+def read_only() -> str:
+    """Return a URL that leads to the database, and lets nobody write."""
+    return f"sqlite:///file:{_file()}?mode=ro&uri=true"
+
+
 def remove(environment: dict[str, str]) -> None:
     """Remove what `own` has made: it is in the home."""
 

@@ -154,6 +154,16 @@ def place() -> str:
     return str(database().url)
 
 
+def check_rights() -> str:
+    """Check that rows of all tables can be written, without writing any; return the version of DuckDB.
+
+    Raises:
+        DBAPIError: the database is read-only, or its user lacks a right.
+    """
+    tables.check_rights(database())
+    return f"DuckDB {duckdb.__version__}"
+
+
 def pending() -> list[str]:
     """Return no migrations."""
     return []

@@ -174,6 +174,18 @@ def place() -> str:
     return str(database().url)
 
 
+def check_rights() -> str:
+    """Check that rows of all tables can be written, without writing any; return the version of PostgreSQL.
+
+    Raises:
+        DBAPIError: the database is read-only, or its user lacks a right.
+    """
+    tables.check_rights(database())
+    # A managed server adds what it is called there.
+    with database().connect() as connection:
+        return f"PostgreSQL {connection.execute(text('SHOW server_version')).scalar_one().split()[0]}"
+
+
 def pending() -> list[str]:
     """Return the pending migrations of the database, oldest first."""
     return migrations.pending(database())

@@ -202,6 +202,16 @@ def place() -> str:
     return str(database().url)
 
 
+def check_rights() -> str:
+    """Check that rows of all tables can be written, without writing any; return the version of SQLite.
+
+    Raises:
+        DBAPIError: the database is read-only, or its user lacks a right.
+    """
+    tables.check_rights(database())
+    return f"SQLite {sqlite3.sqlite_version}"
+
+
 def pending() -> list[str]:
     """Return the pending migrations of the database, oldest first."""
     return migrations.pending(database())

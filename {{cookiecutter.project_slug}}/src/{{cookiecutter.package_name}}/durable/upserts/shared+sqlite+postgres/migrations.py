@@ -5,7 +5,8 @@ a run needs it only for a new database.
 """
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,16 +48,10 @@ def prepare(engine: Engine, upgrade: bool) -> None:
     """
     if upgrade:
         from alembic import command
-        from alembic.util import CommandError
 
         create(engine)
-        try:
+        with _files_needed():
             command.upgrade(_config(), "head")
-        except CommandError as error:
-            raise MissingMigrationError(
-                f"the migrations do not fit the database ({error}): bring back the file that is missing in"
-                f" {FOLDER.name}/versions, perhaps from another branch"
-            ) from error
     missing = _missing(engine)
     check_keys(engine)
     if missing:
@@ -132,15 +127,33 @@ def add_tables(engine: Engine, tables: Sequence[Table]) -> str:
 
 
 def pending(engine: Engine) -> list[str]:
-    """Return the migrations that `make setup` would apply to the database, oldest first."""
+    """Return the migrations that `make setup` would apply to the database, oldest first.
+
+    Raises:
+        MissingMigrationError: the database has a migration that the project lacks.
+    """
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
     with engine.connect() as connection:
         heads = MigrationContext.configure(connection).get_current_heads()
     scripts = ScriptDirectory(str(FOLDER))
-    left = scripts.iterate_revisions("heads", heads or "base")
+    with _files_needed():
+        left = list(scripts.iterate_revisions("heads", heads or "base"))
     return [f"{script.revision} ({script.doc})" for script in left][::-1]
+
+
+@contextmanager
+def _files_needed() -> Iterator[None]:
+    from alembic.util import CommandError
+
+    try:
+        yield
+    except CommandError as error:
+        raise MissingMigrationError(
+            f"the migrations do not fit the database ({error}): bring back the file that is missing in"
+            f" {FOLDER.name}/versions, perhaps from another branch"
+        ) from error
 
 
 def _config() -> "Config":

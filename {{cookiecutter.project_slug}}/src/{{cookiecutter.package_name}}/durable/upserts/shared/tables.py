@@ -14,10 +14,12 @@ from sqlalchemy import (
     String,
     Table,
     TypeDecorator,
+    false,
     insert,
     inspect,
     make_url,
     select,
+    update,
 )
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -91,6 +93,21 @@ def _lacking(engine: Engine) -> list[Table]:
 def _exist(engine: Engine) -> bool:
     with engine.connect() as connection:
         return inspect(connection).has_table(epochs.name)
+
+
+def check_rights(engine: Engine) -> None:
+    """Check that rows of all tables can be inserted and updated, without writing any.
+
+    Raises:
+        DBAPIError: the database is read-only, or its user lacks a right.
+    """
+    with engine.begin() as connection:
+        for table in (*internal.sorted_tables, *metadata.sorted_tables):
+            # The database itself fills the others.
+            columns = [column for column in table.columns if column.computed is None and column.identity is None][:1]
+            none = select(*columns).where(false())
+            connection.execute(insert(table).from_select(columns, none, include_defaults=False))
+            connection.execute(update(table).values({column: column for column in columns}).where(false()))
 
 
 def epoch(engine: Engine) -> str:
