@@ -66,6 +66,7 @@ def possible(options: Options, size: int) -> set[Together]:
     }
 
 
+@pytest.mark.rotating
 @both
 def test_pairwise_holds_every_valid_pair(options: Options) -> None:
     assert set().union(*(together_in(variant, 2) for variant in options.pairwise())) == possible(options, 2)
@@ -85,6 +86,7 @@ def test_all_variants_are_all_core_variants(options: Options) -> None:
     assert set(variants) == possible
 
 
+@pytest.mark.rotating
 @both
 def test_covering_holds_every_valid_three(options: Options) -> None:
     assert set().union(*(together_in(variant, 3) for variant in options.covering())) == possible(options, 3)

@@ -514,6 +514,7 @@ def test_a_clone_uses_its_own_files() -> None:
     assert importlib.import_module("durable_project").TEMPLATE == ROOT
 
 
+@pytest.mark.rotating
 @pytest.mark.slow
 def test_an_installed_wheel_makes_the_same_project(uv: str, tmp_path: Path, environment: dict[str, str]) -> None:
     def run(*command: object) -> str:

@@ -71,6 +71,7 @@ def durable(project: Path) -> dict[str, ast.Module]:
     return {file.stem: ast.parse(file.read_text(encoding="utf-8")) for file in files}
 
 
+@pytest.mark.rotating
 @each_variant
 def test_durable_imports_nothing_of_the_owners(baked: Baked, variant: Answers) -> None:
     for module, tree in durable(baked(variant)).items():

@@ -189,6 +189,7 @@ def test_code_is_clean(baked: Baked, variant: Answers) -> None:
     assert_clean_code(baked(variant))
 
 
+@pytest.mark.rotating
 @pytest.mark.parametrize("length", ["shortest", "longest"])
 @pytest.mark.parametrize("variant", each(pairwise()))
 def test_code_is_clean_whatever_the_names(bake: Bake, variant: Answers, length: str) -> None:
@@ -206,6 +207,7 @@ def test_code_is_clean_whatever_the_names(bake: Bake, variant: Answers, length: 
     assert_clean_code(bake(**variant, **names[length]))
 
 
+@pytest.mark.rotating
 @each_variant
 def test_no_jinja_is_left(baked: Baked, variant: Answers) -> None:
     for name, text in texts_of(baked(variant)):
@@ -268,6 +270,7 @@ def test_configuration_parses(baked: Baked, variant: Answers) -> None:
     assert "pyproject.toml" in parsed
 
 
+@pytest.mark.rotating
 @pytest.mark.parametrize("variant", each(pairwise()))
 def test_the_same_answers_make_the_same_bytes(bake: Bake, baked: Baked, variant: Answers) -> None:
     def snapshot(project: Path) -> dict[str, tuple[int, bytes]]:
@@ -449,6 +452,7 @@ for source, lines in json.load(sys.stdin):
 """
 
 
+@pytest.mark.rotating
 def test_the_example_of_settings_shows_each_default(baked: Baked, tmp_path: Path) -> None:
     """As the settings themselves read it: with each line as a variable, they are those without any."""
     projects: dict[str, tuple[str, dict[str, str]]] = {}

@@ -113,6 +113,7 @@ class Reader:
         return 0
 
 
+@pytest.mark.rotating
 @pytest.mark.slow
 def test_reader_sees_what_the_tutorial_shows(tmp_path: Path, environment: dict[str, str]) -> None:
     # A name of this process: `pkill` would end the runs of another one.

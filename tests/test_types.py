@@ -30,6 +30,7 @@ def covering(variants: list[Answers]) -> list[Answers]:
     return some
 
 
+@pytest.mark.rotating
 @pytest.mark.slow
 def test_types_are_right(
     baked: Callable[[Answers], Path], copy: Callable[[Path], Path], tmp_path: Path, types_cache: Path

@@ -357,7 +357,6 @@ def with_tests() -> list[Any]:
             variant,
             tests,
             id=f"{name(variant)}-{tests[0].removesuffix('.py')}",
-            marks=[pytest.mark.rotating] if variant != ALONE[0] else [],
         )
         for variant, tests in some
     ]
@@ -385,6 +384,7 @@ def own(project: Path) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.rotating
 @pytest.mark.parametrize(("variant", "tests"), with_tests())
 def test_a_variant_passes_its_own_tests(
     baked: Callable[[Answers], Path],
