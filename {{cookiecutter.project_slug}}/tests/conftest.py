@@ -39,6 +39,7 @@ os.environ |= {
     "PREFECT_HOME": str(FOLDER / "prefect"),
     "PREFECT_LOGGING_LEVEL": "ERROR",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:",
     **cluster.ENVIRONMENT,
     **store.own(f"{FOLDER.name.replace('_', '-').lower()}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"),

@@ -202,6 +202,7 @@ def laboratory(settings: dict[str, str], packages: Sequence[str]) -> Iterator[La
             f"{PREFIX}ENV_FILE": os.devnull,
             "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:",
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
             **cluster.ENVIRONMENT,

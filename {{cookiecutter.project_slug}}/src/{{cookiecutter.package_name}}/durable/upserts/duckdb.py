@@ -251,6 +251,9 @@ def upsert(
 def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertReport:
     arrays = list(map(_array, shape.kinds, columns))
     driver: Any = connection.connection.dbapi_connection
+    if complete := getattr(driver, "complete", None):
+        # From DuckDB 2 on, a result that was not read to its end keeps the connection busy.
+        complete()
     driver.register(ARRIVING, pa.table(arrays, names=list(shape.names)))
     count, write = _statements(shape, connection.dialect)
     known = connection.exec_driver_sql(count).scalar_one()
