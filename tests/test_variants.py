@@ -78,6 +78,11 @@ def marks(variant: Answers) -> tuple[object, ...]:
     return variant["checkpoint"], variant["result_storage"] if variant["checkpoint"] == "storage" else ""
 
 
+def marks_on_server(variant: Answers) -> bool:
+    """Say whether checkpoints are in a store that a Prefect server must name."""
+    return variant["checkpoint"] == "storage" and variant["result_storage"] != "local"
+
+
 def marks_or_kinds(variant: Answers) -> tuple[object, ...]:
     return marks(variant) if ALL else (variant["checkpoint"],)
 
@@ -162,7 +167,14 @@ DEPENDS: dict[str, Depends] = {
     ),
     "test_deployment.py::test_worker_runs": answers_of("deployment"),
     "test_doctor.py": lambda variant: (
-        Each(variant[prompt] for prompt in ("upsert", "checkpoint", "result_storage", "task_runner")) if ALL else ()
+        Each(
+            [
+                *(variant[prompt] for prompt in ("upsert", "checkpoint", "result_storage", "task_runner")),
+                marks_on_server(variant),
+            ]
+        )
+        if ALL
+        else (marks_on_server(variant),)
     ),
     "test_durability.py": lambda variant: (variant["result_storage"], variant["cache_key"] == "none"),
     "test_effects.py": lambda variant: (variant["retry_policy"] == "none", variant["cache_key"] == "none"),
@@ -180,7 +192,7 @@ DEPENDS: dict[str, Depends] = {
     "test_migrations.py": answers_of("upsert"),
     "test_model.py": lambda variant: (variant["upsert"], *marks(variant)) if variant["upsert"] != "none" else ("none",),
     "test_names.py": answers_of("checkpoint"),
-    "test_outbox.py": lambda variant: (variant["upsert"], variant["retry_policy"] == "none"),
+    "test_outbox.py": lambda variant: (variant["upsert"], variant["retry_policy"] == "none", marks_on_server(variant)),
     "test_outbox.py::test_run": on_clusters(
         lambda variant: (variant["upsert"], variant["checkpoint"], variant["retry_policy"] == "none"),
         Each,

@@ -23,6 +23,7 @@ try:
     # So that a database that is not there is known before Alembic asks for it.
     database().connect().close()
     if AUTOGENERATES:
+        migrations.pending(database())
         migrations.check_keys(database())
 except (InputError, ArgumentError, OperationalError) as error:
     print(error, file=sys.stderr)

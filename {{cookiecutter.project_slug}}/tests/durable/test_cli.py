@@ -86,6 +86,26 @@ def test_what_prefect_could_not_read_is_one_line(command: str, place: str, tmp_p
         assert (others, last) == ([], f"{file}: not UTF-8; save it as UTF-8")
 
 
+def test_wrong_setting_is_a_finding_of_the_doctor() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), f"{PREFIX}WORKERS": "many"}
+    command = [sys.executable, "-m", PACKAGE, "doctor"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    first, second = done.stdout.splitlines()
+    assert first.startswith(f"wrong settings: {PREFIX}WORKERS: ")
+    assert first.endswith("; correct it in `.env` or the environment")
+    assert second == "-     everything else: not checked: see settings"
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, f"{PACKAGE}.durable.doctor", None)
+    monkeypatch.setitem(sys.modules, "packaging.requirements", None)
+    monkeypatch.delitem(sys.modules, f"{PACKAGE}.durable.doctor")
+    assert call(monkeypatch, "doctor") == 2
+    how = "install what pyproject.toml says: rm .venv/.ready, and make setup"
+    assert capsys.readouterr().err == f"the package packaging.requirements is missing; {how}\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

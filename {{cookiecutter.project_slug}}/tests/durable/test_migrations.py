@@ -6,6 +6,7 @@ They are made in another folder than the project's, for one more flow module, wi
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
@@ -236,6 +237,45 @@ def test_table_that_a_database_lacks_is_said_until_its_migration_is_applied(proj
     assert "create_table('made_up'" in project.migration()
     assert project.do(STATUS) == (2, refused)
     project.prepare()
+    assert columns("made_up") == ["id", "value"]
+
+
+@pytest.mark.slow
+def test_missing_file_of_a_migration_is_one_line(filled: Project) -> None:
+    """Whether the database has that migration, or is new, and a later one follows it."""
+    more = ", ".join([OLD, 'Column("more", Integer)'])
+    filled.module.write_text(MODULE % more)
+    filled.migration()
+    filled.prepare()
+    scripts = ScriptDirectory(str(filled.versions.parent))
+    last: Any = scripts.get_revision(str(scripts.get_current_head()))
+    kept = Path(last.path).rename(filled.folder / "kept.py")
+
+    def look(command: str, code: int) -> None:
+        found, said = filled.do(command)
+        (line,) = (line for line in said.splitlines() if last.revision in line)
+        assert "bring its file back, perhaps from another branch; docs/writing.md says" in line
+        assert (found, "Traceback" in said) == (code, False)
+
+    look(DOCTOR, 1)
+    kept.rename(last.path)
+    filled.module.write_text(MODULE % ", ".join([more, 'Column("most", Integer)']))
+    filled.migration()
+    Path(last.path).unlink()
+    for _ in range(2):
+        look(SETUP, 2)
+        look(MIGRATION, 2)
+        sink.empty()
+
+
+@pytest.mark.slow
+def test_project_can_start_anew(filled: Project) -> None:
+    """As `docs/writing.md` says."""
+    sink.empty()
+    for file in filled.versions.glob("*.py"):
+        file.unlink()
+    assert "create_table('made_up'" in filled.migration()
+    assert filled.do(SETUP)[0] == 0
     assert columns("made_up") == ["id", "value"]
 
 

@@ -2,6 +2,7 @@
 
 import re
 import time
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
@@ -27,6 +28,31 @@ def test_artifact_is_updated_now_and_then_and_at_the_end(updates: list[float], m
     assert updates[0] == 50
     assert updates[-1] == 100
     assert 3 <= len(updates) <= 6
+
+
+def test_server_knows_of_a_part_while_the_next_takes_long(
+    updates: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 0.1)
+    told = Event()
+    with progress.progress("key", "job", total=2, tell=told.set) as advance:
+        advance()
+        assert told.wait(30)
+        assert updates == [0, 50]
+
+
+def test_server_that_fails_meanwhile_ends_no_run(updates: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 0.1)
+    failed = Event()
+
+    def fail() -> None:
+        failed.set()
+        raise ConnectionError
+
+    with progress.progress("key", "job", total=2, tell=fail) as advance:
+        advance()
+        assert failed.wait(30)
+    assert updates[-1] == 50
 
 
 def test_nothing_to_do_is_all_done(updates: list[float]) -> None:

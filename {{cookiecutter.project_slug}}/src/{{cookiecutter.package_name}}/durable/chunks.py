@@ -142,7 +142,7 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
         label_run({JOB: name, DONE: f"{len(by_key) - left} of {len(by_key)} chunks"}, at_work)
 
     tell()
-    with progress(f"{FLOW.get()}-progress", job, len(by_key), len(by_key) - left) as advance:
+    with progress(f"{FLOW.get()}-progress", job, len(by_key), len(by_key) - left, tell) as advance:
         for batch in _batches(todo, cursor):
             steps = [Step(name, chunk.key, epoch, chunk.label) for chunk in batch]
             if cursor and high_water.WITH_ROWS and batch[-1] is todo[-1]:
@@ -168,8 +168,7 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
                     if report is not None and state.name != "Cached":
                         reports[chunk.key] = dict(report)
                         rejects.count(name, chunk.key, report)
-                if advance():
-                    tell()
+                advance()
     tell(at_work=False)
     effects, reason = outbox.deliver_left(name)
     run_report = _report(name, by_key.values(), reports.values(), len(failures), effects)

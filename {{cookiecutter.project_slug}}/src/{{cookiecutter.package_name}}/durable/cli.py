@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from .errors import InputError, RunFailedError, one_line, reason
+from .errors import InputError, RunFailedError, SettingsError, one_line, reason
 
 # Slow modules are imported where they are used.
 if TYPE_CHECKING:
@@ -468,8 +468,19 @@ def main() -> None:
     except KeyboardInterrupt:
         print(f"stopped; {_what_stays()}", file=sys.stderr)
         sys.exit(130)
+    except SettingsError as error:
+        if sys.argv[1:2] != ["doctor"]:
+            sys.exit(_complain(error))
+        print(f"wrong settings: {error}; correct it in `.env` or the environment")
+        print("-     everything else: not checked: see settings")
+        sys.exit(1)
     except (CycloptsError, InputError) as error:
         sys.exit(_complain(error))
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith(f"{__package__.partition('.')[0]}."):
+            raise
+        how = "install what pyproject.toml says: rm .venv/.ready, and make setup"
+        sys.exit(_complain(f"the package {error.name} is missing; {how}"))
     except Exception as error:
         sys.exit(_fail(error))
     finally:

@@ -104,6 +104,8 @@ def _finding(what: str, check: Callable[[], str]) -> Finding:
         return Finding("ok", what, check())
     except NothingError as error:
         return Finding("-", what, str(error))
+    except ModuleNotFoundError as error:
+        return Finding("wrong", what, f"the package {error.name} is missing: rm .venv/.ready, and make setup")
     except Exception as error:
         # A library may raise anything: report it as the finding.
         return Finding("wrong", what, reason(error))
@@ -203,7 +205,10 @@ def _jobs() -> str:
     except failures:
         raise NothingError("their checkpoints cannot be read; see the lines above") from None
     if left := [job for job in jobs if job.partition("/")[0] not in flows]:
-        raise WrongError(f"no flow has the job {', '.join(left)}; forget it: make reset JOB={left[0]}")
+        raise WrongError(
+            f"no flow has the job {', '.join(left)}: give its flow the old name back, or forget what is done:"
+            f" make reset JOB={left[0]}"
+        )
     return f"{len(jobs)} are known; `make status` shows them"
 
 

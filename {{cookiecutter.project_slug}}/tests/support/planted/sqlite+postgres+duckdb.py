@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-from sqlalchemy import Column, Integer, String, Table, insert, update
+from sqlalchemy import Column, Integer, String, Table, delete, insert, update
 
 from {{ cookiecutter.package_name }}.durable import (
     Counts,
@@ -41,8 +41,15 @@ def row(part: Part) -> dict[str, Any]:
     return {"id": str(part.number), "times": 1}
 
 
+def note(part: Part) -> None:
+    """Write a line into a log, which is no outcome: it has a time."""
+    with (settings.home / "log").open("a") as file:
+        file.write(f"{time.time()} {part.number}\n")
+
+
 @durable_task(version="1")
 def soundly(part: Part, step: Step) -> Counts | None:
+    note(part)
     with step as connection:
         if connection is None:
             return None
@@ -116,6 +123,23 @@ def second_transaction(part: Part, step: Step) -> Counts | None:
 @durable_flow(name="load-second-transaction")
 def load_second_transaction() -> RunReport:
     return run_chunks(second_transaction, parts(), job="parts")
+
+
+@durable_task(version="1")
+def swapped(part: Part, step: Step) -> Counts | None:
+    written = write(step, [row(part)])
+    if written:
+        with database().begin() as connection:
+            connection.execute(delete(loaded).where(loaded.c.id == str(part.number)))
+        for times in (0, 1):
+            with database().begin() as connection:
+                upsert(connection, loaded, [row(part) | {"times": times}])
+    return written
+
+
+@durable_flow(name="load-swapped")
+def load_swapped() -> RunReport:
+    return run_chunks(swapped, parts(), job="parts")
 
 
 @durable_flow(name="load-time-in-key")

@@ -36,6 +36,17 @@ UNDISTURBED = 3
 """Runs of a flow that nobody disturbs."""
 MOMENTS = {"KILL": "at any time", "TERM": "by SIGTERM", "WORKER": "of a worker"}
 """What a report says of kills after seconds."""
+_DEPENDS = "a value that depends on the run, such as `n = n + 1`: compute it from the source"
+CAUSES = {
+    "doubled table": "an insert outside the step, or no primary key: write with `upsert`, on the step's connection",
+    "doubled file": "a second try appends again: write the whole file anew, or write to a table",
+    "doubled requests": "no Idempotency-Key, or a random one: use `step.send`, or a key made of the data",
+    "lost table": "a transaction of its own: write all within the step",
+    "differing table": _DEPENDS,
+    "differing file": _DEPENDS,
+    "differing requests": _DEPENDS,
+}
+"""What usually is the cause of a kind of fault, and what to do."""
 SUSPECT = "does a key hold a time or a random value?"
 
 
@@ -45,6 +56,8 @@ class Verdict:
 
     flow: str
     arguments: Sequence[str]
+    again: bool = False
+    """Whether this is one trial again, of kills that were given."""
     passed: Counter[str] = field(default_factory=Counter)
     """How often an undisturbed run passes each point."""
     hit: Counter[str] = field(default_factory=Counter)
@@ -89,10 +102,13 @@ class Verdict:
             yield f"| kills that came too late | {self.missed} |"
         if self.pairs:
             yield f"| trials with two processes at once | {self.pairs} |"
-        if never := [point for point in POINTS if self.passed[point] and not self.hit[point]]:
-            yield f"| points not hit | {', '.join(never)} |"
-        if absent := [point for point in POINTS if not self.passed[point]]:
-            yield f"| points that the flow does not have | {', '.join(absent)} |"
+        if not self.again:
+            never = [point for point in POINTS if self.passed[point] and not self.hit[point]]
+            absent = [point for point in POINTS if not self.passed[point]]
+            if never:
+                yield f"| points not hit | {', '.join(never)} |"
+            if absent:
+                yield f"| points that the flow does not have | {', '.join(absent)} |"
         for what in ("lost", "doubled", "differing"):
             yield f"| {what} | {counts.pop(what, 0)} |"
         if counts:
@@ -109,11 +125,13 @@ class Verdict:
             trials = self.trials[fault]
             seen = f"{self.counts[fault]} in {trials} trial{'s' * (trials > 1)}" if kills else f"{fault.count}"
             example = f", such as `{fault.example}`" if fault.example else ""
-            yield f"- **{fault.what}** in {fault.where}: {seen}{example}; to see it again: `{self.again(kills)}`"
+            yield f"- **{fault.what}** in {fault.where}: {seen}{example}; to see it again: `{self.command(kills)}`"
+            if cause := CAUSES.get(f"{fault.what.partition(' ')[0]} {fault.where.partition(' ')[0]}"):
+                yield f"  Usual cause: {cause}."
         if not self.faults:
             yield "Nothing was lost, doubled or different."
 
-    def again(self, kills: Sequence[Kill]) -> str:
+    def command(self, kills: Sequence[Kill]) -> str:
         """Return the command that repeats a trial; without kills, that runs the flow undisturbed."""
         arguments = f' ARGS="{" ".join(self.arguments)}"' if self.arguments else ""
         trials = f'AT="{", ".join(map(str, kills))}"' if kills else "KILLS=1"
@@ -312,18 +330,24 @@ def run(given: Sequence[str]) -> int:
         plan = Plan(2 * len(at) or asked.kills, at, asked.seed, asked.until_fault, asked.jobs)
         verdicts = []
         for flow in asked.flows or project["flows"]:
-            verdicts.append(Verdict(flow, asked.arguments))
+            verdicts.append(Verdict(flow, asked.arguments, again=bool(at)))
             with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
                 advance = partial(progress.advance, progress.add_task(flow, total=UNDISTURBED + plan.kills))
                 prove(place, verdicts[-1], plan, project["resumes"], advance)
             console.print("\n".join(verdicts[-1].lines()), markup=False)
         home = Path(project["home"], "proof")
+    if not at:
+        keep(verdicts, home, console)
+    return 1 if any(verdict.faults for verdict in verdicts) else 0
+
+
+def keep(verdicts: Sequence[Verdict], home: Path, console: Console) -> None:
+    """Write the reports to files, one for each flow."""
     home.mkdir(parents=True, exist_ok=True)
     for verdict in verdicts:
         report = home / f"{verdict.flow}.md"
         report.write_text("\n".join([*verdict.lines(), ""]), encoding="utf-8")
         console.print(f"this report: {report}", markup=False)
-    return 1 if any(verdict.faults for verdict in verdicts) else 0
 
 
 def describe(packages: Sequence[str]) -> dict[str, Any]:

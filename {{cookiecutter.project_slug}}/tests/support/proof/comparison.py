@@ -12,7 +12,9 @@ Varying = Set[tuple[str, str]]
 """What differs between two undisturbed runs: a column, `text` or `bodies`, and of which table, file or requests."""
 Item = tuple[str, str]
 """A row, line or request: its name, or nothing, and what it holds."""
-LONGEST = 80
+DIGEST = 64
+"""The length of the digest of a body."""
+LONGEST = 120
 """The maximum length of an example in characters."""
 
 
@@ -38,7 +40,7 @@ class Fault:
     count: int = field(default=1, compare=False)
     """How many rows, lines or requests."""
     example: str = field(default="", compare=False)
-    """The key of one of them; what it holds, if it has none."""
+    """The key of one of them, or what it holds; of one that differs, how."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,9 @@ class State:
 
 
 def varying(first: State, second: State) -> set[tuple[str, str]]:
-    """Return what differs between two undisturbed runs, such as a time of loading or the text of a log.
+    """Return what differs between two undisturbed runs, such as a time of loading, a log, or the bodies of requests.
 
-    Of files and requests, only their number is compared then.
+    Such a file is not compared at all, and of such requests only their number.
     """
     found = set()
     for name, rows in first.tables.items():
@@ -69,7 +71,8 @@ def varying(first: State, second: State) -> set[tuple[str, str]]:
         found |= {
             (column, f"table {name}") for one, other in sides for column in one if one[column] != other.get(column)
         }
-    found |= {("text", name) for name, lines in first.files.items() if lines != second.files.get(name)}
+    both = first.files.keys() & second.files.keys()
+    found |= {("text", _file(name)) for name in both if first.files[name] != second.files[name]}
     bodies = [Counter(_effects(state.requests, bodies=True)) for state in (first, second)]
     return found | ({("bodies", "requests")} if bodies[0] != bodies[1] else set())
 
@@ -110,7 +113,8 @@ def _places(state: State, ignored: Varying) -> dict[str, Counter[Item]]:
     """Return what is compared, by table, file or `requests`."""
     found = {"requests": Counter(_effects(state.requests, ("bodies", "requests") not in ignored))}
     for name, lines in state.files.items():
-        found[name] = Counter(("", "" if ("text", name) in ignored else line) for line in lines)
+        if ("text", place := _file(name)) not in ignored:
+            found[place] = Counter(("", line) for line in lines)
     for name, rows in state.tables.items():
         place = f"table {name}"
         found[place] = Counter(
@@ -135,15 +139,45 @@ def _effects(requests: list[Request], bodies: bool) -> Iterator[Item]:
         yield what, " ".join(sorted(digests)) if bodies else ""
 
 
+def _file(name: str) -> str:
+    return f"file {name} of the home"
+
+
 def _differences(where: str, expected: Counter[Item], found: Counter[Item]) -> Iterator[Fault]:
     """Compare how often things are there. Where one is lost and another one doubled with one name, they differ."""
     sides = {"lost": expected - found, "doubled": found - expected}
     names = {what: Counter(name for name, _ in side.elements()) for what, side in sides.items()}
     differing = names["lost"] & names["doubled"]
-    del differing[""]
     for what, side in sides.items():
         if left := names[what] - differing:
-            example = min(left) or next(content for name, content in side if not name)
-            yield Fault(what, where, left.total(), example[:LONGEST])
+            name = min(left)
+            yield Fault(what, where, left.total(), _short(name or _shown(_first(side, name))))
     if differing:
-        yield Fault("differing", where, differing.total(), min(differing)[:LONGEST])
+        name = min(differing)
+        how = _difference(*(_first(side, name) for side in sides.values()))
+        yield Fault("differing", where, differing.total(), _short(f"{name}: {how}" if name else how))
+
+
+def _first(side: Counter[Item], name: str) -> str:
+    """Return what one of the items with a name holds."""
+    return next(content for each, content in side if each == name)
+
+
+def _difference(expected: str, found: str) -> str:
+    """Say how two rows differ, or two lines or requests."""
+    if not (expected.startswith("{") and found.startswith("{")):
+        return "another body" if len(expected) == len(found) == DIGEST else f"{found} instead of {expected}"
+    before, after = json.loads(expected), json.loads(found)
+    changed = [name for name in before if after.get(name) != before[name]]
+    return ", ".join(f"{name} is {after.get(name)}, not {before[name]}" for name in changed)
+
+
+def _shown(content: str) -> str:
+    """Return a line as it is, and a row without a key by its columns."""
+    if not content.startswith("{"):
+        return content
+    return ", ".join(f"{name}={value}" for name, value in json.loads(content).items())
+
+
+def _short(example: str) -> str:
+    return example if len(example) <= LONGEST else f"{example[: LONGEST - 1]}…"

@@ -216,7 +216,10 @@ def laboratory(settings: dict[str, str], packages: Sequence[str]) -> Iterator[La
             except (ServerError, UnavailableError) as error:
                 raise ProofError(str(error)) from error
             FORKS.set_forkserver_preload(["prefect.flow_engine", "prefect.task_engine", work.__module__])
+            # Ctrl-C is for all processes of a terminal: what is forked is ended by this one.
+            handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
             forkserver.ensure_running()
+            signal.signal(signal.SIGINT, handler)
         found = Laboratory(folder, settings, packages)
         stack.callback(found.end)
         yield found

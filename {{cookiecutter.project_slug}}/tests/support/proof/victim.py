@@ -26,17 +26,20 @@ POINTS = (
     "effect before checkpoint",
     "checkpoint before commit",
     "committed",
+    "commit of your own",
     "result stored",
     "before a request",
     "request answered",
 )
-"""Where a process can be killed: in a step, after a task, and around a request."""
+"""Where a process can be killed: in a step, in a transaction of the flow's own, after a task, and around a request."""
 OURS = {
     *("checkpoints", "counts", "high-water", "locks", "outbox", "rejects", "results", "runs", "transfer"),
     *("resume.lock", "server.log", "temporary-server.lock"),
 }
 """What `durable` itself keeps in the home, beside the database."""
 READS = {"GET", "HEAD", "OPTIONS"}
+BETWEEN = {"sqlalchemy", "contextlib"}
+"""The libraries between whoever asks for a commit and the commit."""
 HERE = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -146,10 +149,20 @@ def watch_steps(here: Callable[[str], None]) -> None:
     def commits(_connection: Any) -> None:
         if getattr(inside, "step", "") == "checkpoint":
             here("checkpoint before commit")
+        elif _asked_by_the_flow():
+            here("commit of your own")
 
     Step.__enter__, Step.__exit__ = entered, left  # type: ignore[method-assign]
     event.listen(Engine, "after_cursor_execute", executed)
     event.listen(Engine, "commit", commits)
+
+
+def _asked_by_the_flow() -> bool:
+    """Whether code that is neither SQLAlchemy's nor `durable`'s has asked for what SQLAlchemy does."""
+    frame = sys._getframe(2)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in BETWEEN:
+        frame = frame.f_back
+    return not frame.f_globals.get("__name__", "").startswith(f"{PREFIX[:-1].lower()}.durable.")
 
 
 def watch_results(here: Callable[[str], None]) -> None:

@@ -22,6 +22,7 @@ import pkgutil
 import sys
 import threading
 from collections.abc import Callable, Container, Iterator
+from contextlib import suppress
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from pathlib import Path
@@ -170,10 +171,11 @@ def _cells(fn: Callable[..., Any]) -> str:
 
 
 def _cell(fn: FunctionType) -> str:
-    try:
-        return "".join(inspect.findsource(fn.__code__)[0])
-    except OSError:
-        raise NoSourceError(f"{fn.__qualname__} has no source to see a change in") from None
+    # From Python 3.13 on, the text of `python -c` would be found for what any `exec` has made.
+    if fn.__code__.co_filename != "<string>":
+        with suppress(OSError):
+            return "".join(inspect.findsource(fn.__code__)[0])
+    raise NoSourceError(f"{fn.__qualname__} has no source to see a change in")
 
 
 def _imported(value: FunctionType | BuiltinFunctionType | type | ModuleType) -> str:

@@ -18,7 +18,15 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from sqlalchemy import select
 
-from {{ cookiecutter.package_name }}.durable import InputError, delivery, discovery, outbox, upserts
+from {{ cookiecutter.package_name }}.durable import (
+    InputError,
+    checkpoints,
+    delivery,
+    discovery,
+    outbox,
+    results,
+    upserts,
+)
 from {{ cookiecutter.package_name }}.durable.cli import main
 from {{ cookiecutter.package_name }}.durable.delivery import delivery_headers
 from {{ cookiecutter.package_name }}.durable.effects import idempotency_key
@@ -42,6 +50,8 @@ from tests.support.sending import (
     send_toys,
 )
 from tests.support.toy import table
+
+pytestmark = [pytest.mark.usefixtures("api")] if checkpoints.IN_STORE and results.NEEDS_SERVER else []
 
 JOB = f"{FLOW}/toys"
 NOWHERE = "http://127.0.0.1:9/"

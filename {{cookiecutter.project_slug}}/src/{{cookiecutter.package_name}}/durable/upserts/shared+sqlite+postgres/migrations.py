@@ -4,6 +4,7 @@ A new database is created from the tables in the code, and stamped with all migr
 a run needs it only for a new database.
 """
 
+import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ class ChangedError(ArgumentError):
 
 
 class MissingMigrationError(ArgumentError):
-    """The database has a migration that the project lacks. The message names it."""
+    """The project lacks a migration that the database has or a later one follows. The message names it."""
 
 
 def prepare(engine: Engine, upgrade: bool) -> None:
@@ -43,7 +44,7 @@ def prepare(engine: Engine, upgrade: bool) -> None:
 
     Raises:
         ChangedError: a table has another primary key than the code.
-        MissingMigrationError: the database has a migration that the project lacks.
+        MissingMigrationError: the project lacks a migration that the database has or a later one follows.
         MissingTablesError: a table or a column is missing: its migration does not exist, or is not applied.
     """
     if upgrade:
@@ -130,7 +131,7 @@ def pending(engine: Engine) -> list[str]:
     """Return the migrations that `make setup` would apply to the database, oldest first.
 
     Raises:
-        MissingMigrationError: the database has a migration that the project lacks.
+        MissingMigrationError: the project lacks a migration that the database has or a later one follows.
     """
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
@@ -145,14 +146,18 @@ def pending(engine: Engine) -> list[str]:
 
 @contextmanager
 def _files_needed() -> Iterator[None]:
+    from alembic.script.revision import RevisionError
     from alembic.util import CommandError
 
     try:
-        yield
-    except CommandError as error:
+        with warnings.catch_warnings():
+            # Alembic warns of a file that is missing before it fails.
+            warnings.simplefilter("ignore")
+            yield
+    except (CommandError, RevisionError, KeyError) as error:
         raise MissingMigrationError(
-            f"the migrations do not fit the database ({error}): bring back the file that is missing in"
-            f" {FOLDER.name}/versions, perhaps from another branch"
+            f"the database, or a later migration, needs one that is not in {FOLDER.name}/versions ({error}): bring its"
+            " file back, perhaps from another branch; docs/writing.md says how to start anew"
         ) from error
 
 
@@ -169,4 +174,5 @@ def _stamp(_: object, connection: Connection, **__: Any) -> None:
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
-    MigrationContext.configure(connection).stamp(ScriptDirectory(str(FOLDER)), "heads")
+    with _files_needed():
+        MigrationContext.configure(connection).stamp(ScriptDirectory(str(FOLDER)), "heads")
