@@ -38,7 +38,7 @@ SAMPLE = os.environ.get("SAMPLE") or "all"
 """A day, of which a part runs of the tests that take turns, or `all`."""
 SHARD = os.environ.get("SHARD") or "1/1"
 """The part of all tests that runs: the number of the part, and of how many."""
-TURNS = 4
+TURNS = 8
 """Days after which each test has had its turn."""
 
 FOREIGN = ("PYTEST_", "PREFECT_", "COV_", "MAKE", "MFLAGS", "ARGS")

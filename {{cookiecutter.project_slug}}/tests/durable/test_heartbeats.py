@@ -164,8 +164,8 @@ def test_killed_run_is_crashed_by_the_server_and_resumed(
         wait(lambda: not state().is_running(), log)
         assert state().is_crashed()
         assert state().message == "No heartbeat for 10 s: the process is gone."
-        wait(lambda: receiver.texts, log)
-        assert "next: make resume" in receiver.texts[0]
+        # On a busy machine it was late first.
+        wait(lambda: [text for text in receiver.texts if "is Crashed" in text and "next: make resume" in text], log)
         task_run = client.create_task_run(Task(lambda: None, name="task"), flow_run.id, "0", state=Running())
         done = make(project, "resume")
         assert done.returncode == 0, done.stderr
@@ -198,8 +198,8 @@ def test_killed_run_is_crashed_by_the_server_and_resumed(
         subprocess.run([*command[:-2], str(failing.id)], env=environment, check=False, timeout=TIMEOUT)
         failed = FAILED.format(url=ui.removesuffix("/api"), id=failing.id)
         wait(lambda: failed in receiver.texts, log)
-        wait(lambda: [text for text in receiver.texts if f"{FLOW}: {late.name} is Late" in text], log)
-        assert "next: make worker" in receiver.texts[-1]
+        said = f"{FLOW}: {late.name} is Late"
+        wait(lambda: [text for text in receiver.texts if said in text and "next: make worker" in text], log)
         assert "739190739" not in "".join(receiver.texts)
         # By the server and above; not when it was resumed.
         assert len([text for text in receiver.texts if "is Crashed" in text]) == 2
