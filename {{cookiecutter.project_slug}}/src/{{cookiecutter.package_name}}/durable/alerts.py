@@ -83,12 +83,12 @@ def prepare_alerts() -> str:
 
 def go_to(client: SyncPrefectClient, automation: Automation, url: str) -> bool:
     """Say whether an automation sends to a URL, or by the block that stands in its place."""
-    (action,) = automation.actions
-    if not isinstance(action, SendNotification):
-        return False
-    block = client.read_block_document(action.block_document_id)
-    named = f"{block.block_type.slug}/{block.name}" if block.block_type else ""
-    return url in (named, block.data.get("url"), block.data.get("secrets", {}).get("url"))
+    sent = [action for action in automation.actions if isinstance(action, SendNotification)]
+    for block in (client.read_block_document(action.block_document_id) for action in sent):
+        named = f"{block.block_type.slug}/{block.name}" if block.block_type else ""
+        if url in (named, block.data.get("url"), block.data.get("secrets", {}).get("url")):
+            return True
+    return False
 
 
 def _text(name: str) -> str:

@@ -479,8 +479,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if str(error.name).startswith(f"{__package__.partition('.')[0]}."):
             raise
-        how = "install what pyproject.toml says: rm .venv/.ready, and make setup"
-        sys.exit(_complain(f"the package {error.name} is missing; {how}"))
+        sys.exit(_complain(reason(error)))
     except Exception as error:
         sys.exit(_fail(error))
     finally:

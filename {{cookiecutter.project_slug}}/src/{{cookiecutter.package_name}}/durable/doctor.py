@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from . import alerts, checkpoints, deployments, discovery, drill, heartbeats, labels, results, server, upserts
-from .errors import reason
+from .errors import INSTALL, reason
 from .runners import look_for_cluster
 from .runs import dead
 from .settings import PREFIX, PROJECT, ROOT, ProjectSettings, env_variables, settings
@@ -104,8 +104,6 @@ def _finding(what: str, check: Callable[[], str]) -> Finding:
         return Finding("ok", what, check())
     except NothingError as error:
         return Finding("-", what, str(error))
-    except ModuleNotFoundError as error:
-        return Finding("wrong", what, f"the package {error.name} is missing: rm .venv/.ready, and make setup")
     except Exception as error:
         # A library may raise anything: report it as the finding.
         return Finding("wrong", what, reason(error))
@@ -135,7 +133,7 @@ def _packages() -> str:
         if not requirement.specifier.contains(here, prereleases=True):
             wrong.append(f"{requirement.name} {here} is not {requirement.specifier}")
     if wrong:
-        raise WrongError(f"{'; '.join(wrong)}; install what pyproject.toml says: rm .venv/.ready, and make setup")
+        raise WrongError(f"{'; '.join(wrong)}; {INSTALL}")
     return f"Prefect {version('prefect')}; all packages are within the bounds of pyproject.toml"
 
 

@@ -33,8 +33,17 @@ class EffectsNotDeliveredError(RunFailedError):
     """Effects of the job are left, or were refused. The rows that they belong to are written."""
 
 
+INSTALL = "install what pyproject.toml says: rm .venv/.ready, and make setup"
+"""What to do about packages."""
+
+
 def reason(error: Exception) -> str:
-    """Return why something failed, as one line: of an error of SQLAlchemy, what its driver says."""
+    """Return why something failed, as one line: of an error of SQLAlchemy, what its driver says.
+
+    Of a missing package, also what to do.
+    """
+    if isinstance(error, ModuleNotFoundError):
+        return f"the package {error.name} is missing; {INSTALL}"
     return one_line(getattr(error, "orig", None) or error)
 
 

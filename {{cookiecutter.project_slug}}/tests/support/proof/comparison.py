@@ -10,10 +10,10 @@ Row = tuple[list[str], dict[str, str]]
 """The key of a row, and its other columns, as text; the key is empty in a table without a primary key."""
 Varying = Set[tuple[str, str]]
 """What differs between two undisturbed runs: a column, `text` or `bodies`, and of which table, file or requests."""
-Item = tuple[str, str]
-"""A row, line or request: its name, or nothing, and what it holds."""
-DIGEST = 64
-"""The length of the digest of a body."""
+Columns = tuple[tuple[str, str], ...]
+"""The columns of a row that are compared, each with its value."""
+Item = tuple[str, Columns | str]
+"""A row, line or request: its name, or nothing, and what it holds; of a request, the digest of its body."""
 LONGEST = 120
 """The maximum length of an example in characters."""
 
@@ -120,7 +120,7 @@ def _places(state: State, ignored: Varying) -> dict[str, Counter[Item]]:
         found[place] = Counter(
             (
                 json.dumps(key) if key else "",
-                json.dumps({column: value for column, value in values.items() if (column, place) not in ignored}),
+                tuple((column, value) for column, value in values.items() if (column, place) not in ignored),
             )
             for key, values in rows
         )
@@ -154,29 +154,27 @@ def _differences(where: str, expected: Counter[Item], found: Counter[Item]) -> I
             yield Fault(what, where, left.total(), _short(name or _shown(_first(side, name))))
     if differing:
         name = min(differing)
-        how = _difference(*(_first(side, name) for side in sides.values()))
+        how = _difference(where, *(_first(side, name) for side in sides.values()))
         yield Fault("differing", where, differing.total(), _short(f"{name}: {how}" if name else how))
 
 
-def _first(side: Counter[Item], name: str) -> str:
+def _first(side: Counter[Item], name: str) -> Columns | str:
     """Return what one of the items with a name holds."""
     return next(content for each, content in side if each == name)
 
 
-def _difference(expected: str, found: str) -> str:
+def _difference(where: str, expected: Columns | str, found: Columns | str) -> str:
     """Say how two rows differ, or two lines or requests."""
-    if not (expected.startswith("{") and found.startswith("{")):
-        return "another body" if len(expected) == len(found) == DIGEST else f"{found} instead of {expected}"
-    before, after = json.loads(expected), json.loads(found)
-    changed = [name for name in before if after.get(name) != before[name]]
-    return ", ".join(f"{name} is {after.get(name)}, not {before[name]}" for name in changed)
+    if isinstance(expected, tuple) and isinstance(found, tuple):
+        before, after = dict(expected), dict(found)
+        changed = [name for name in before if after.get(name) != before[name]]
+        return ", ".join(f"{name} is {after.get(name)}, not {before[name]}" for name in changed)
+    return "another body" if where == "requests" else f"{found} instead of {expected}"
 
 
-def _shown(content: str) -> str:
+def _shown(content: Columns | str) -> str:
     """Return a line as it is, and a row without a key by its columns."""
-    if not content.startswith("{"):
-        return content
-    return ", ".join(f"{name}={value}" for name, value in json.loads(content).items())
+    return content if isinstance(content, str) else ", ".join(f"{name}={value}" for name, value in content)
 
 
 def _short(example: str) -> str:
