@@ -29,7 +29,7 @@ test: .venv/.ready ## run the tests of the day: the template's, and those of a p
 	@$(BIN)/ruff format --check
 	@SAMPLE=$(or $(SAMPLE),$(if $(ARGS),all,$(shell date +%F))) $(BIN)/pytest -n 4 --dist worksteal $(ARGS)
 
-test-all: .venv/.ready ## the same, slow tests too, for all combinations of the five prompts that choose code
+test-all: .venv/.ready ## the same, slow tests too, and for each pair of answers; SHARD=1/4 runs a quarter
 	@VARIANTS=all $(BIN)/pytest -n 4 --dist worksteal $(ARGS)
 
 # The lowest and the highest versions that the projects' bounds allow.
@@ -44,6 +44,9 @@ test-bounds: .bounds/lowest-direct/.ready .bounds/highest/.ready ## run the vari
 
 test-pythons: .venv/.ready ## run the own tests of a few whole projects, with every answer, on the lowest and the newest Python
 	@VARIANTS=spread $(BIN)/pytest tests/test_pythons.py $(ARGS)
+
+report: .venv/.ready ## the same; write docs/tested.md
+	@REPORT=docs/tested.md $(MAKE) --no-print-directory test-pythons
 
 torture: .venv/.ready ## kill workers KILLS=500 times on each database, and look what is lost or doubled
 	@KILLS=$(KILLS) $(BIN)/python tools/torture.py $(ARGS)

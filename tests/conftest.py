@@ -25,11 +25,20 @@ from cookiecutter import generate, hooks
 from filelock import FileLock
 from jinja2 import Environment
 from pytest_cookies.plugin import Cookies, Result
-from pythons import FOLDER
 from variants import ROOT, Answers, chosen, typed
 
 Attempt = Callable[..., tuple[Result, Path]]
 Bake = Callable[..., Path]
+
+REPORT_PAGE = """\
+# Whole projects and their tests
+
+Each project was generated, and installed into an empty home with the newest packages that its bounds allow.
+Then its own `make setup flow run test NAME=orders FLOW=load-orders` ran, on real servers and clusters.
+`make report` wrote this on {date}, at commit {commit}.
+
+{table}
+"""
 
 START_TIMEOUT = 180.0
 """Seconds for the server."""
@@ -62,15 +71,13 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Take those of today and of this shard, and have each process begin with its share of the slow ones.
 
-    The longest come first, so that no long one is left over. Of the list, each process first gets a piece of the same
-    length, and later some of what others have left.
+    Those of clusters are the longest, and come before those of threads. Of the list, each process first gets a piece
+    of the same length, and later some of what others have left.
     """
 
-    def place_of(item: pytest.Item) -> tuple[bool, bool, int]:
-        given = getattr(item, "callspec", None)
-        if not given or "tests" not in given.params:
-            return (False, False, 0)
-        return (True, given.params["variant"]["task_runner"] == "threads", -len(given.params["tests"]))
+    def place_of(item: pytest.Item) -> tuple[bool, bool]:
+        given: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+        return ("part" in given, given.get("variant", {}).get("task_runner") == "threads")
 
     run = set(sampled(sharded(items)))
     config.hook.pytest_deselected(items=[item for item in items if item not in run])
@@ -391,7 +398,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def summarize_pythons(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print a table of the projects that ran their own tests on several Pythons, and keep it in `.pythons/table.md`."""
+    """Print a table of the projects that ran their own tests on several Pythons; `make report` keeps it."""
     reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
     rows = [row for report in reports for name, row in report.user_properties if name == "row"]
     if not rows:
@@ -401,7 +408,11 @@ def summarize_pythons(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("whole projects on several Pythons")
     for line in lines:
         terminalreporter.line(line)
-    (FOLDER / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if report := os.environ.get("REPORT"):
+        git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=, with changes"]
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        text = REPORT_PAGE.format(date=date.today(), commit=commit, table="\n".join(lines))
+        (ROOT / report).write_text(text, encoding="utf-8")
 
 
 def summarize_variants(terminalreporter: pytest.TerminalReporter) -> None:

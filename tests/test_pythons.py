@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import pythons
+from docs_gallery import EXHIBITS
 from projects import alone, run_make
 from pythons import MissingError, ends, find, on_machine
-from variants import ROOT, SPREAD, Answers, command, name, spread
+from variants import DEFAULTS, ROOT, SPREAD, Answers, command, given, name, spread
 
 REQUIRES = re.search(
     r'^requires-python = ">=\{\{ cookiecutter.python_version \}\},<3\.(\d+)"$',
@@ -20,10 +21,13 @@ REQUIRES = re.search(
 )
 assert REQUIRES
 NEWEST = f"3.{int(REQUIRES[1]) - 1}"
+GALLERY = [{**DEFAULTS, **exhibit.answers} for exhibit in EXHIBITS.values()]
+PLACES = [(variant, version) for variant in spread() for version in (variant["python_version"], NEWEST)]
+PLACES += [(variant, NEWEST) for variant in GALLERY]
 RUNS = [
     pytest.param(variant, version, id=f"{name(variant)}-{version}")
-    for variant in spread()
-    for version in dict.fromkeys([variant["python_version"], NEWEST])
+    for number, (variant, version) in enumerate(PLACES)
+    if (variant, version) not in PLACES[:number]
 ]
 TIMEOUT = 2400.0
 """Seconds, with all that is installed, for a cluster's project on a busy machine."""
@@ -54,7 +58,8 @@ def test_a_project_passes_its_tests_on_this_python(
         done = run_make(project, names, "setup", "flow", "run", "test", *flow, f"PYTHON={python}", timeout=TIMEOUT)
         skipped = "; ".join(f"{count}: {reason}" for reason, count in done.skipped.items()) or "0"
         outcome = "passed" if done.code == 0 else f"exit code {done.code}"
-        row = [name(variant), done.python, done.prefect, outcome, str(done.passed), skipped, f"{done.seconds:.0f}"]
+        answers = f"`{given(variant)}`" if variant != DEFAULTS else "the defaults"
+        row = [answers, done.python, done.prefect, outcome, str(done.passed), skipped, f"{done.seconds:.0f}"]
         record_property("row", row)
         assert done.code == 0, f"{done.output[-6000:]}\n\nBake it again with:\n  {command(variant)}"
         assert done.python.startswith(f"{version}.")

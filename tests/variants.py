@@ -32,6 +32,8 @@ CHOICES: dict[str, list[str]] = {prompt: answers for prompt, answers in PROMPTS.
 FREE_TEXT = tuple(prompt for prompt in PROMPTS if prompt not in CHOICES)
 CORE = ("result_storage", "cache_key", "retry_policy", "upsert", "checkpoint")
 """The prompts that choose code and act on each other: all their combinations are baked."""
+CODE = (*CORE, "task_runner", "deployment", "example")
+"""The prompts that choose code, or its tests."""
 
 ALL = os.environ.get("VARIANTS") == "all"
 """Whether the whole proof is asked for, as `make test-all` does."""
@@ -171,6 +173,11 @@ def command(answers: Answers) -> str:
     return f"cookiecutter {shlex.quote(str(ROOT))} --no-input {given}"
 
 
+def given(answers: Answers) -> str:
+    """Return the answers that are not the defaults, as they are given on the command line."""
+    return " ".join(f"{prompt}={answer}" for prompt, answer in answers.items() if answer != CHOICES[prompt][0])
+
+
 def name(answers: Answers) -> str:
     """Name a variant by the answers that are not the defaults."""
     chosen = [f"{prompt}:{answer}" for prompt, answer in answers.items() if answer != CHOICES[prompt][0]]
@@ -188,6 +195,13 @@ all_variants = TEMPLATE.all_variants
 pairwise = TEMPLATE.pairwise
 covering = TEMPLATE.covering
 spread = TEMPLATE.spread
+DEFAULTS: Answers = {prompt: answers[0] for prompt, answers in CHOICES.items()}
+
+
+def pairwise_code() -> list[Answers]:
+    """Return a few variants in which every valid pair of answers occurs, of the prompts that choose code."""
+    code = Options({prompt: CHOICES[prompt] for prompt in CODE}, TEMPLATE.refused)
+    return [{**DEFAULTS, **variant} for variant in code.pairwise()]
 
 
 @cache

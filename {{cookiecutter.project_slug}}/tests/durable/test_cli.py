@@ -54,6 +54,14 @@ def test_unusable_source_is_one_line_exit_code_2_and_nothing_written(
     settings.home.mkdir()
 
 
+def test_python_without_the_packages_is_told_so_in_one_line() -> None:
+    # Of `-S`, Python does not see what is installed.
+    command = [sys.executable, "-S", "-m", PACKAGE, "status"]
+    done = subprocess.run(command, cwd=ROOT / "src", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"the package \w+ is missing; install .+ make setup; .+\n", done.stderr)
+
+
 @pytest.mark.parametrize("command", ["status", "check-server", "check-prefect-yaml", "alembic"])
 @pytest.mark.parametrize("place", ["of the project", "of the current folder", "a wrong setting"])
 def test_what_prefect_could_not_read_is_one_line(command: str, place: str, tmp_path: Path) -> None:
