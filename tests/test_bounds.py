@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from variants import ROOT, Answers, pairwise
+from variants import ROOT, Answers, spread
 
 
 @pytest.fixture(scope="module")
 def asked(baked: Callable[[Answers], Path]) -> dict[str, SpecifierSet]:
     """The bounds in the projects of all answers, by package."""
     found: dict[str, SpecifierSet] = {}
-    for variant in pairwise():
+    for variant in spread():
         project = tomllib.loads((baked(variant) / "pyproject.toml").read_text(encoding="utf-8"))
         for text in [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]:
             requirement = Requirement(text)

@@ -3,7 +3,6 @@
 import itertools
 from collections import Counter
 from datetime import date, timedelta
-from operator import itemgetter
 from typing import Any
 
 import conftest
@@ -51,21 +50,28 @@ LARGER = Options(
 both = pytest.mark.parametrize("options", [TEMPLATE, LARGER], ids=["template", "larger"])
 
 
+def named(options: Options) -> list[str]:
+    """The prompts that a refusal names, and the core: the answers to the others go with all."""
+    return [prompt for prompt in options.choices if prompt in CORE or any(prompt in bad for bad in options.refused)]
+
+
 def every_variant(options: Options) -> list[Answers]:
-    """Every valid combination of all prompts, found without any skill."""
-    combinations = itertools.product(*options.choices.values())
-    variants = (dict(zip(options.choices, answers, strict=True)) for answers in combinations)
+    """Every valid combination of those, found without any skill."""
+    combinations = itertools.product(*(options.choices[prompt] for prompt in named(options)))
+    variants = (dict(zip(named(options), answers, strict=True)) for answers in combinations)
     return [variant for variant in variants if not any(bad.items() <= variant.items() for bad in options.refused)]
 
 
 def possible(options: Options, size: int) -> set[Together]:
     """Every so many answers that occur in a variant."""
+    found = set()
     variants = every_variant(options)
-    return {
-        frozenset(zip(prompts, answers, strict=True))
-        for prompts in itertools.combinations(options.choices, size)
-        for answers in set(map(itemgetter(*prompts), variants))
-    }
+    for prompts in itertools.combinations(options.choices, size):
+        ours = [prompt for prompt in prompts if prompt in named(options)]
+        others = [[(prompt, answer) for answer in options.choices[prompt]] for prompt in prompts if prompt not in ours]
+        for some in {tuple((prompt, variant[prompt]) for prompt in ours) for variant in variants}:
+            found |= {frozenset([*some, *more]) for more in itertools.product(*others)}
+    return found
 
 
 @pytest.mark.rotating

@@ -117,6 +117,7 @@ def test_gallery_shows_projects_with_their_files_and_their_own_readme(site: Path
         (given,) = re.findall(r"cookiecutter TEMPLATE --no-input((?: \w+=\w+)*)", exhibit.text)
         answers = dict(answer.split("=") for answer in given.split())
         assert all(answer in CHOICES[prompt] for prompt, answer in answers.items())
+        assert re.search(rf"{given.strip() or 'the defaults'} 3\.\d+\.\d+ [\d.]+ passed \d+ ", exhibit.text), name
         files = exhibit.text.partition("durable-flights/ ")[2].split()
         assert {"Makefile", "README.md", "pyproject.toml", "upserts.py"} <= {*files}
         assert ("migrations/" in files) == (answers.get("upsert") != "none")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from docs_reference import CHOICES, CONFIG, own_pages, table, text_of
 
+REPORT = Path(__file__).resolve().parents[1] / "docs" / "tested.md"
 PAGES = "gallery"
 """The folder of the gallery on the site."""
 
@@ -66,9 +67,19 @@ def page(name: str, exhibit: Exhibit, folder: Path) -> str:
         f"Read [the project's README]({name}/project/README.md), as it is generated. It links to the project's docs.",
         "",
     ]
+    lines += ["## Tests", "", *tests(given.strip())]
     lines += ["## Answers", "", *table(["prompt", "answer", "what it is"], rows)]
     lines += ["## Files", "", "```text", f"{folder.name}/", *tree(folder, "    "), "```", ""]
     return "\n".join(lines)
+
+
+def tests(given: str) -> list[str]:
+    """Return what `make report` has found of a project with these answers, newest Python last."""
+    lines = REPORT.read_text(encoding="utf-8").splitlines()
+    heads = [line for line in lines if line.startswith(("| variant", "|---", "| ---"))]
+    rows = [line for line in lines if line.startswith(f"| {f'`{given}`' if given else 'the defaults'} |")]
+    (made,) = (line for line in lines if line.startswith("`make report`"))
+    return [made, "See [Whole projects and their tests](../tested.md).", "", *heads, *rows, ""]
 
 
 def tree(folder: Path, indent: str) -> list[str]:
