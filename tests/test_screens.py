@@ -67,7 +67,7 @@ def test_port_that_is_taken_is_said_in_one_line(baked: Baked, tmp_path: Path) ->
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
-            place.make_ui(port), env=place.environment, capture_output=True, text=True, timeout=60, check=False
+            place.make("ui", f"PORT={port}"), env=place.environment, capture_output=True, text=True, timeout=60, check=False
         )
     assert done.returncode != 0
     said, _ = done.stderr.splitlines()  # the other line is that of make itself
@@ -92,6 +92,7 @@ def test_pages_of_a_resumed_run_say_what_it_did(baked: Baked, tmp_path: Path) ->
             "correct the source and run again: only what has changed is loaded",
             f"this run: {url}/runs/flow-run/{run.flow_run_id}",
         ]
+        place.deploy(url)
         seen = {}
         for name, page in screens.visit(url, run):
             seen[name] = page.locator("body").inner_text()

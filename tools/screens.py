@@ -93,11 +93,20 @@ class Place:
             command, env=self.environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
         )
 
-    def make_ui(self, port: int) -> list[str]:
-        """Return the command that starts the UI as the project does, with the programs of this environment."""
+    def make(self, *arguments: str) -> list[str]:
+        """Return a command of the project's Makefile, with the programs of this environment."""
         programs = Path(sys.executable).parent
         old = ["--old-file=.venv/.ready", f"BIN={programs}", "UV=uv"]
-        return ["make", "--no-print-directory", "-C", str(self.project), *old, "ui", f"PORT={port}"]
+        return ["make", "--no-print-directory", "-C", str(self.project), *old, *arguments]
+
+    def deploy(self, url: str) -> None:
+        """Deploy the flows to a server, with alerts that go nowhere."""
+        names = {"PREFECT_API_URL": f"{url}/api", "DURABLE_FLIGHTS_ALERT_URL": "http://127.0.0.1:9/alerts"}
+        environment = {**self.environment, **names}
+        command = self.make("deploy")
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        if done.returncode:
+            raise RuntimeError(f"the flows were not deployed:\n{done.stdout}{done.stderr}")
 
     @contextmanager
     def ui(self) -> Iterator[str]:
@@ -106,7 +115,7 @@ class Place:
             port = free.getsockname()[1]
         with tempfile.TemporaryFile() as log:
             process = subprocess.Popen(
-                self.make_ui(port),
+                self.make("ui", f"PORT={port}"),
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -253,6 +262,13 @@ def visit(url: str, run: Resumed, scheme: str = "light") -> Iterator[tuple[str, 
         page.get_by_role("cell", name="skipped, done before").wait_for()
         page.get_by_text("what this run has skipped").first.wait_for()
         yield "resumed", page
+        for deployment in ask(url, "deployments"):
+            page.goto(f"{url}/v2/deployments/deployment/{deployment['id']}?tab=Description")
+            page.get_by_text("finished chunks are skipped").first.wait_for()
+            yield "deployment", page
+        page.goto(f"{url}/v2/automations")
+        page.get_by_text("durable-flights").first.wait_for()
+        yield "automations", page
 
 
 def main() -> None:
@@ -267,6 +283,7 @@ def main() -> None:
         place = Place.of(project, project)
         with place.ui() as url:
             run = resumed_run(place, url, project)
+            place.deploy(url)
             for scheme, ending in SCHEMES.items():
                 for name, page in visit(url, run, scheme):
                     picture = PICTURES / f"{name}{ending}.png"

@@ -55,8 +55,8 @@ def test_unusable_source_is_one_line_exit_code_2_and_nothing_written(
 
 
 def test_python_without_the_packages_is_told_so_in_one_line() -> None:
-    # Of `-S`, Python does not see what is installed.
-    command = [sys.executable, "-S", "-m", PACKAGE, "status"]
+    # With these options Python sees neither what is installed nor PYTHONPATH.
+    command = [sys.executable, "-S", "-E", "-m", PACKAGE, "status"]
     done = subprocess.run(command, cwd=ROOT / "src", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"the package \w+ is missing; install .+ make setup; .+\n", done.stderr)
