@@ -252,6 +252,16 @@ def test_each_promise_names_a_test_that_is_there(baked: Baked, variant: Answers)
 
 
 @each_variant
+def test_each_public_name_is_in_the_docs(baked: Baked, variant: Answers) -> None:
+    project = baked(variant)
+    stub = (project / "src/durable_flights/durable/__init__.pyi").read_text(encoding="utf-8")
+    names = re.findall(r'^    "(\w+)",$', stub, re.MULTILINE)
+    assert "run_chunks" in names
+    table = (project / "docs/code.md").read_text(encoding="utf-8").partition("## Conventions")[0]
+    assert [name for name in names if f"`{name}`" not in table] == []
+
+
+@each_variant
 def test_text_is_tidy(baked: Baked, variant: Answers) -> None:
     for name, text in texts_of(baked(variant)):
         if not text:

@@ -67,7 +67,12 @@ def test_port_that_is_taken_is_said_in_one_line(baked: Baked, tmp_path: Path) ->
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
-            place.make("ui", f"PORT={port}"), env=place.environment, capture_output=True, text=True, timeout=60, check=False
+            place.make("ui", f"PORT={port}"),
+            env=place.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
     assert done.returncode != 0
     said, _ = done.stderr.splitlines()  # the other line is that of make itself

@@ -187,6 +187,11 @@ def test_flow_that_is_not_there_is_not_taken_for_a_parameter(
         ("def (", "2: SyntaxError: "),
         ("import nowhere", "2: ModuleNotFoundError: No module named 'nowhere'"),
         ("1 / 0", "2: ZeroDivisionError: division by zero"),
+        # Of what `durable` refuses, the line that has asked for it.
+        (
+            "from {{ cookiecutter.package_name }}.durable import durable_flow as make; make(name='No')(print)",
+            "2: ValueError: 'No' cannot be the name of a flow",
+        ),
     ],
 )
 def test_flow_that_cannot_be_imported_is_one_line_with_its_place(

@@ -135,6 +135,13 @@ def test_misspelt_prefix(monkeypatch: pytest.MonkeyPatch, name: str, said: str) 
     assert wrong("settings").endswith(said)
 
 
+def test_flow_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "PACKAGES", ["nowhere"])
+    assert wrong("flows").endswith(": ModuleNotFoundError: No module named 'nowhere'")
+    finding = doctor._finding("settings", doctor.CHECKS["settings"])
+    assert (finding.verdict, finding.said) == ("-", "not checked: see flows")
+
+
 def test_no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "flows", dict)
     assert "make flow NAME=orders" in wrong("flows")

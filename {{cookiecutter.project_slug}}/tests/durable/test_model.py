@@ -59,7 +59,7 @@ def expected(table: dict[tuple[str, int], Row], rows: list[Row], newer: str | No
         for key, row in batch.items():
             if key not in table:
                 what = "inserted"
-            elif table[key] != row and (not newer or table[key]["version"] < row["version"]):
+            elif table[key] != row and (not newer or table[key]["version"] <= row["version"]):
                 what = "updated"
             else:
                 what = "unchanged"

@@ -16,6 +16,7 @@ from {{ cookiecutter.package_name }}.durable import (
     PlainDate,
     PlainDecimal,
     PlainInt,
+    Reject,
     Timestamp,
     csv_header,
     csv_records,
@@ -107,6 +108,19 @@ def test_bad_record_costs_no_other(bad: str, reason: str, after: str) -> None:
     found = read(f"id,name\n1,a\n{bad}\n{after}\n")
     assert found[1] == (3, reason)
     assert [found[0], *found[2:]][:2] == [(2, ("1", "a")), (4, ("3", "c"))]
+
+
+def test_reason_names_each_field_and_what_was_found_there() -> None:
+    class Row(BaseModel):
+        id: int
+        name: str
+
+    with pytest.raises(ValidationError) as caught:
+        Row.model_validate({"id": "x", "nmae": "first"})
+    number, name = Reject.of(7, "the record", caught.value).reason.split("; ")
+    assert number.startswith("id: Input should be a valid integer")
+    assert number.endswith(" (found 'x')")
+    assert name == "name: Field required", "without the whole record"
 
 
 @pytest.mark.parametrize("quote", ["", '"'])

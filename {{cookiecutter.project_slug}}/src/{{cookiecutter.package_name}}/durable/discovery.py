@@ -9,9 +9,10 @@ from typing import Any
 
 from prefect import Flow
 
-from .errors import SettingsError
+from .errors import FlowsError, SettingsError
 from .settings import PACKAGE, ROOT, check_names
 
+OURS = Path(__file__).parent
 PACKAGES = [f"{PACKAGE}.flows"]
 """The packages and modules that are searched for flows; the tests add their own."""
 
@@ -22,8 +23,8 @@ def flows() -> dict[str, Flow[Any, Any]]:
     This also puts all tables of the project on `metadata`, and registers all of its settings.
 
     Raises:
-        SettingsError: a module cannot be imported, two flows have the same name, or a variable in the environment or
-            in `.env` looks like a misspelt setting.
+        FlowsError: a module cannot be imported, or two flows have the same name.
+        SettingsError: a variable in the environment or in `.env` looks like a misspelt setting.
     """
     found: dict[str, Flow[Any, Any]] = {}
     for name in PACKAGES:
@@ -33,7 +34,7 @@ def flows() -> dict[str, Flow[Any, Any]]:
                     continue
                 if found.setdefault(value.name, value) is not value:
                     other = found[value.name].fn.__module__
-                    raise SettingsError(f"two flows are called {value.name}, in {other} and {module.__name__}")
+                    raise FlowsError(f"two flows are called {value.name}, in {other} and {module.__name__}")
     check_names()
     return dict(sorted(found.items()))
 
@@ -51,13 +52,15 @@ def _imported(name: str) -> ModuleType:
     except SettingsError:
         raise
     except Exception as error:
-        raise SettingsError(f"{_place(error)}: {type(error).__name__}: {error}") from error
+        raise FlowsError(f"{_place(error)}: {type(error).__name__}: {error}") from error
 
 
 def _place(error: Exception) -> str:
-    """Return the file and line in the project at which an import failed."""
+    """Return the file and line at which an import failed: in a module of flows, else elsewhere in the project."""
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
         frames.append((error.filename or "", error.lineno))
     inside = [(Path(file), line) for file, line in frames if ROOT in Path(file).parents and ".venv" not in file]
-    return f"{inside[-1][0].relative_to(ROOT)}:{inside[-1][1]}" if inside else "flows"
+    # What a flow hands to `durable` may be refused there.
+    found = [place for place in inside if OURS not in place[0].parents] or inside
+    return f"{found[-1][0].relative_to(ROOT)}:{found[-1][1]}" if found else "flows"

@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from . import alerts, checkpoints, deployments, discovery, drill, heartbeats, labels, results, server, upserts
-from .errors import INSTALL, reason
+from .errors import INSTALL, FlowsError, reason
 from .runners import look_for_cluster
 from .runs import dead
 from .settings import PREFIX, PROJECT, ROOT, ProjectSettings, env_variables, settings
@@ -138,7 +138,10 @@ def _packages() -> str:
 
 
 def _settings() -> str:
-    discovery.flows()
+    try:
+        discovery.flows()
+    except FlowsError:
+        raise NothingError("not checked: see flows") from None
     known = {f"{PREFIX}{name.upper()}" for name in (*ProjectSettings.names, "env_file")}
     given = {name for name in map(str.upper, {*os.environ, *env_variables()}) if name.startswith(PREFIX)}
     if unknown := sorted(given - known):
@@ -207,7 +210,7 @@ def _jobs() -> str:
             f"no flow has the job {', '.join(left)}: give its flow the old name back, or forget what is done:"
             f" make reset JOB={left[0]}"
         )
-    return f"{len(jobs)} are known; `make status` shows them"
+    return f"{len(jobs)} known; see `make status`"
 
 
 def _zombies() -> str:

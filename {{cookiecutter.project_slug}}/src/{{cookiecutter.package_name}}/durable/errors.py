@@ -6,7 +6,11 @@ class InputError(ValueError):
 
 
 class SettingsError(InputError):
-    """A setting has an invalid value, a variable looks like a misspelt setting, or two flows have the same name."""
+    """A setting has an invalid value, a variable looks like a misspelt setting."""
+
+
+class FlowsError(SettingsError):
+    """A module of flows cannot be imported, or two flows have the same name."""
 
 
 class RunFailedError(Exception):

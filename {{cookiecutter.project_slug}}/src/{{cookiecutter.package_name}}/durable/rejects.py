@@ -43,13 +43,17 @@ class Reject(NamedTuple):
         """Return a rejected record; the reason is an error of pydantic or of another check."""
         reason = str(error)
         if isinstance(error, ValidationError):
-            faults = [
-                (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, "), fault["input"])
-                for fault in error.errors()
-            ]
-            # A check of the whole record names no field.
-            reason = "; ".join(f"{name}: {say} (found {value!r})" if name else say for name, say, value in faults)
+            reason = "; ".join(map(_fault, error.errors()))
         return cls(place, reason, str(record))
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    said = fault["msg"].removeprefix("Value error, ")
+    if not fault["loc"]:
+        return str(said)  # of a check of the whole record
+    value = repr(fault["input"]) if isinstance(fault["input"], str) else fault["input"]
+    found = "" if fault["type"] == "missing" else f" (found {value})"
+    return f"{'.'.join(map(str, fault['loc']))}: {said}{found}"
 
 
 def set_aside(job: str, key: str, label: str, rejects: Sequence[Reject]) -> None:

@@ -222,7 +222,7 @@ def upsert(
         table: the table; its columns determine what the rows may hold.
         rows: any number of rows with the same columns; 50,000 are in memory at a time.
         key: the columns that identify a row, with a unique constraint; default: the primary key.
-        newer: a column such as a version or a time of change; a row is updated only if its new value is greater.
+        newer: a column such as a version or a time of change; a row is not updated if its new value is lower.
 
     Returns:
         The number of rows inserted, updated and left unchanged. A duplicate key counts again if its rows are so far

@@ -187,7 +187,8 @@ def _check_scales() -> None:
             if connection.execute(select(column).where(column.is_not(None)).limit(1)).first():
                 raise migrations.ChangedError(
                     f"the column {place} has {there[place]} digits after the point in the database, and {new[place]} in"
-                    " the code. A migration cannot change it: give the column another name; docs/writing.md says more"
+                    " the code. A migration cannot change it: start anew if nothing is to be kept, else give the column"
+                    " another name; docs/writing.md says how"
                 )
     if not new:
         return
@@ -264,7 +265,7 @@ def upsert(
         table: the table; its columns determine what the rows may hold.
         rows: any number of rows with the same columns; 5000 are in memory at a time.
         key: the columns that identify a row, with a unique constraint; default: the primary key.
-        newer: a column such as a version or a time of change; a row is updated only if its new value is greater.
+        newer: a column such as a version or a time of change; a row is not updated if its new value is lower.
 
     Returns:
         The number of rows inserted, updated and left unchanged. A duplicate key counts again if its rows are so far

@@ -533,14 +533,16 @@ def version(number: int | None, value: str, name: str = "a") -> Row:
     return {"id": name, "code": name, "version": number, "value": value}
 
 
-def test_only_newer_rows_are_written(connection: Connection) -> None:
+def test_older_rows_are_not_written(connection: Connection) -> None:
     def write(*rows: Row) -> UpsertReport:
         return upsert(connection, versions, rows, newer="version")
 
     assert write(version(2, "two")) == UpsertReport(1, 0, 0)
     assert write(version(1, "one")) == UpsertReport(0, 0, 1), "older"
-    assert write(version(2, "another two")) == UpsertReport(0, 0, 1), "as old"
     assert connection.scalar(select(versions.c.value)) == "two"
+    assert write(version(2, "corrected")) == UpsertReport(0, 1, 0), "as old: the one that comes later counts"
+    assert write(version(2, "corrected")) == UpsertReport(0, 0, 1)
+    assert connection.scalar(select(versions.c.value)) == "corrected"
     assert write(version(3, "three"), version(5, "five"), version(4, "four")) == UpsertReport(0, 1, 0)
     assert connection.scalar(select(versions.c.value)) == "five", "the newest of a batch"
     assert write(version(6, "first"), version(6, "last")) == UpsertReport(0, 1, 0)

@@ -101,7 +101,8 @@ def check_keys(engine: Engine) -> None:
                 keys = [", ".join(names) or "none" for names in (there, here)]
                 raise ChangedError(
                     f"the primary key of the table {table.fullname} is {keys[0]} in the database, and {keys[1]} in the"
-                    " code. A migration cannot change it: give the table another name; docs/writing.md says more"
+                    " code. A migration cannot change it: start anew if nothing is to be kept, else give the table"
+                    " another name; docs/writing.md says how"
                 )
 
 

@@ -38,7 +38,7 @@ def bounded(record: type[Any], table: Table) -> TypeAdapter[Any]:
     """
     names = get_type_hints(record)
     if unknown := sorted(names.keys() - table.columns.keys()):
-        raise ValueError(f"table {table.name} has no column {', '.join(unknown)}, and {record.__name__} has")
+        raise ValueError(f"{record.__name__} has {', '.join(unknown)}, and the table {table.name} has no such column")
     required = [name for name in names if not table.c[name].nullable]
     kinds = {name: _stored(table.c[name]) for name in names}
     # Most values are numbers and texts: comparing them inline saves a call each.

@@ -61,7 +61,7 @@ class UpsertReport:
     inserted: int = 0
     updated: int = 0
     unchanged: int = 0
-    """Rows that the table already had, with the same or newer values; nothing was written for them."""
+    """Rows that the table already had, with the same values or, with `newer`, a later version; nothing was written."""
 
     @property
     def rows(self) -> int:
@@ -101,7 +101,7 @@ class Shape:
         new: Any,
         comparable: Callable[[ColumnElement[Any]], ColumnElement[Any]] = lambda column: column,
     ) -> ColumnElement[bool]:
-        """Build the condition for an update: the values differ and, with `newer`, the arriving row is newer.
+        """Build the condition for an update: the values differ and, with `newer`, the arriving row is not older.
 
         Args:
             new: the arriving row's columns.
@@ -112,7 +112,7 @@ class Shape:
         differs = or_(false(), *(before.is_distinct_from(after) for before, after in pairs))
         if self.newer is None:
             return differs
-        return and_(differs, or_(old[self.newer].is_(None), new[self.newer] > old[self.newer]))
+        return and_(differs, or_(old[self.newer].is_(None), new[self.newer] >= old[self.newer]))
 
     def on_conflict(self, new: Any, where: ColumnElement[bool]) -> Any:
         """Add the conflict clause to an insert: a row with an existing key is updated if the condition holds."""
