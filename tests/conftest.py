@@ -71,13 +71,15 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Take those of today and of this shard, and have each process begin with its share of the slow ones.
 
-    Those of clusters are the longest, and come before those of threads. Of the list, each process first gets a piece
-    of the same length, and later some of what others have left.
+    The longest come first, so that no long one is left over. Of the list, each process first gets a piece of the same
+    length, and later some of what others have left.
     """
 
-    def place_of(item: pytest.Item) -> tuple[bool, bool]:
-        given: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-        return ("part" in given, given.get("variant", {}).get("task_runner") == "threads")
+    def place_of(item: pytest.Item) -> tuple[bool, bool, int]:
+        given = getattr(item, "callspec", None)
+        if not given or "tests" not in given.params:
+            return (False, False, 0)
+        return (True, given.params["variant"]["task_runner"] == "threads", -len(given.params["tests"]))
 
     run = set(sampled(sharded(items)))
     config.hook.pytest_deselected(items=[item for item in items if item not in run])

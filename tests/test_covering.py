@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from variants import (
     CHOICES,
-    CODE,
     CORE,
     FREE_TEXT,
     TEMPLATE,
@@ -22,7 +21,6 @@ from variants import (
     context,
     hook,
     name,
-    pairwise_code,
     together_in,
     typed,
 )
@@ -78,15 +76,6 @@ def possible(options: Options, size: int) -> set[Together]:
 @both
 def test_pairwise_holds_every_valid_pair(options: Options) -> None:
     assert set().union(*(together_in(variant, 2) for variant in options.pairwise())) == possible(options, 2)
-
-
-def test_pairs_of_the_prompts_that_choose_code_are_all_those_that_are_valid() -> None:
-    variants = pairwise_code()
-    pairs = {pair for pair in possible(TEMPLATE, 2) if {prompt for prompt, _ in pair} <= set(CODE)}
-    assert pairs == {
-        pair for variant in variants for pair in together_in(variant, 2) if {prompt for prompt, _ in pair} <= set(CODE)
-    }
-    assert all(map(TEMPLATE.valid, variants))
 
 
 @both

@@ -32,8 +32,6 @@ CHOICES: dict[str, list[str]] = {prompt: answers for prompt, answers in PROMPTS.
 FREE_TEXT = tuple(prompt for prompt in PROMPTS if prompt not in CHOICES)
 CORE = ("result_storage", "cache_key", "retry_policy", "upsert", "checkpoint")
 """The prompts that choose code and act on each other: all their combinations are baked."""
-CODE = (*CORE, "task_runner", "deployment", "example")
-"""The prompts that choose code, or its tests."""
 
 ALL = os.environ.get("VARIANTS") == "all"
 """Whether the whole proof is asked for, as `make test-all` does."""
@@ -196,12 +194,6 @@ pairwise = TEMPLATE.pairwise
 covering = TEMPLATE.covering
 spread = TEMPLATE.spread
 DEFAULTS: Answers = {prompt: answers[0] for prompt, answers in CHOICES.items()}
-
-
-def pairwise_code() -> list[Answers]:
-    """Return a few variants in which every valid pair of answers occurs, of the prompts that choose code."""
-    code = Options({prompt: CHOICES[prompt] for prompt in CODE}, TEMPLATE.refused)
-    return [{**DEFAULTS, **variant} for variant in code.pairwise()]
 
 
 @cache
