@@ -60,7 +60,7 @@ MOVED = {
 """Where the site has such a section with all answers."""
 NAVIGATION: list[Page] = []
 """The pages of the build, in their order."""
-TEST = re.compile(r"\[(?P<test>`\w+`)\]\(\.\./tests/[^)]+\)")
+TEST = re.compile(r"\[(?P<test>`\w+`)\]\((?:\.\./)?tests/[^)]+\)")
 """A link to a project's test: its files are in the explorer, and not among the pages."""
 LINK = re.compile(r"\]\((?P<path>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)")
 

@@ -137,8 +137,9 @@ class Rules:
         return self.known[kind, text]
 
     def several(self) -> set[Path]:
-        """Return the pages of a project whose cells may have several sentences."""
-        return {ROOT / TEMPLATE / name for name in self.table["files"]["sentences_in_cells"]}
+        """Return the pages whose cells may have several sentences."""
+        names = self.table["files"]["sentences_in_cells"]
+        return {folder / name for folder in (ROOT, ROOT / TEMPLATE) for name in names}
 
     def pages(self) -> Iterator[tuple[Path, str, str]]:
         """Yield the pages: the path, the answers that it is rendered with, the text."""
