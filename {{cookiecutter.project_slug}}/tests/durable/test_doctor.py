@@ -128,7 +128,7 @@ def test_fault_of_several_checks_is_said_once(monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_misspelt_prefix(monkeypatch: pytest.MonkeyPatch, name: str, said: str) -> None:
-    for known in ("PREFECT_API_URL", "PREFECT_LOGGING_LOGGERS_X_LEVEL", "PREFECT_INTEGRATIONS_X"):
+    for known in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_LOGGING_LOGGERS_X_LEVEL", "PREFECT_INTEGRATIONS_X"):
         monkeypatch.setattr(doctor, "env_variables", lambda known=known: {known: "1"})
         assert doctor._finding("settings", doctor.CHECKS["settings"]).verdict == "ok"
     monkeypatch.setattr(doctor, "env_variables", lambda: {name: "1"})

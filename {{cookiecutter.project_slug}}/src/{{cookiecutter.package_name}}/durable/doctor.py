@@ -35,7 +35,7 @@ LEAST_DISK = 1 << 30
 """The minimum of free bytes on the disk of `home`."""
 CLOCKS_APART = 5.0
 """The maximum difference in seconds from the server's clock: heartbeats and schedules rely on both."""
-OF_LIBRARIES = ("PREFECT__", "PREFECT_INTEGRATIONS_", "PREFECT_LOGGING_")
+OF_LIBRARIES = ("PREFECT__", "PREFECT_INTEGRATIONS_", "PREFECT_LOGGING_", "PREFECT_PROFILE")
 """What names of Prefect's variables begin with that `prefect.settings` does not list."""
 
 
@@ -284,7 +284,7 @@ def _workers(client: "SyncPrefectClient") -> str:
     except ObjectNotFound:
         raise WrongError(f"there is no work pool {PROJECT}; create it: make deploy") from None
     if pool.is_paused:
-        raise WrongError(f"the work pool {PROJECT} is paused: prefect work-pool resume {PROJECT}")
+        raise WrongError(f"the work pool {PROJECT} is paused: .venv/bin/prefect work-pool resume {PROJECT}")
     if str(pool.status).rpartition(".")[2] != "READY":
         raise WrongError(f"no worker polls the work pool {PROJECT}; start one: make worker")
     return f"a worker polls {PROJECT}"

@@ -18,15 +18,15 @@ from {{ cookiecutter.package_name }}.durable.settings import settings
 from .parts import URL, Part, parts
 
 
-def note(part: Part) -> None:
+def note(what: object) -> None:
     """Write a line into a log, which is no outcome: it has a time."""
     with (settings.home / "log").open("a") as file:
-        file.write(f"{time.time()} {part.number}\n")
+        file.write(f"{time.time()} {what}\n")
 
 
 @durable_task(version="1")
 def soundly(part: Part, step: Step) -> Counts:
-    note(part)
+    note(part.number)
     with step:
         httpx.post(URL, json={"part": part.number}, headers={"Idempotency-Key": f"part {part.number}"})
     return {"read": 1}
@@ -34,6 +34,7 @@ def soundly(part: Part, step: Step) -> Counts:
 
 @durable_flow(name="load-soundly")
 def load_soundly() -> RunReport:
+    note("a run")
     return run_chunks(soundly, parts(), job="parts")
 
 

@@ -26,7 +26,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from .comparison import Fault, State, compare, repeats, varying
+from .comparison import Fault, State, Varying, compare, repeats, varying
 from .trials import Kill, Laboratory, ProofError, Trial, laboratory
 from .victim import POINTS
 from tests.support import cluster, sink
@@ -129,7 +129,8 @@ class Verdict:
             if cause := CAUSES.get(f"{fault.what.partition(' ')[0]} {fault.where.partition(' ')[0]}"):
                 yield f"  Usual cause: {cause}."
         if not self.faults:
-            yield "Nothing was lost, doubled or different."
+            compared = "" if not (self.outside or self.varying) else " that was compared"
+            yield f"Nothing{compared} was lost, doubled or different."
 
     def command(self, kills: Sequence[Kill]) -> str:
         """Return the command that repeats a trial; without kills, that runs the flow undisturbed."""
@@ -191,10 +192,10 @@ def undisturbed(
         verdict.passed = trial.passed
         states.append(trial.state())
         if len(states) == 2:
-            faults = _second_run(trial, said, states[1], resumes)
+            verdict.varying = varying(*states)
+            faults = _second_run(trial, said, states[1], verdict.varying, resumes)
             advance(1)
         trial.end()
-    verdict.varying = varying(*states)
     faults += [
         Fault(f"different without a kill: {SUSPECT}", fault.where, fault.count, fault.example)
         for fault in compare(states[0], states[1], verdict.varying)
@@ -215,14 +216,14 @@ def _files(folder: Path) -> set[tuple[str, int]]:
     return found
 
 
-def _second_run(trial: Trial, said: str, before: State, resumes: bool) -> list[Fault]:
+def _second_run(trial: Trial, said: str, before: State, differing: Varying, resumes: bool) -> list[Fault]:
     """Run a flow again after all is done: it is to leave everything as it is, and do no chunk again."""
     code, again = trial.run()
     if code:
         raise ProofError(f"a second run fails:\n{again[-2000:]}")
     faults = [
         Fault(f"{fault.what} by a second run", fault.where, fault.count, fault.example)
-        for fault in compare(before, trial.state())
+        for fault in compare(before, trial.state(), differing)
     ]
     counts = [re.findall(r": (\d+) chunks, \d+ skipped, (\d+) done", each) for each in (said, again)]
     if resumes and counts[0] and counts[0] == counts[1] and counts[1][-1][1] != "0":
@@ -326,6 +327,8 @@ def run(given: Sequence[str]) -> int:
     with laboratory(project["settings"], packages) as place:
         console.print(f"Each trial has an empty home, database and store of its own, in {place.folder}.")
         console.print("Requests of httpx that change something go to a receiver here. Yours is what your flow reads.")
+        if not cluster.IN_THREADS:
+            console.print("But what chunks send is real, and not compared: processes of the cluster send it.")
         console.print("What it writes outside its home is yours too, and not compared.")
         plan = Plan(2 * len(at) or asked.kills, at, asked.seed, asked.until_fault, asked.jobs)
         verdicts = []
@@ -335,19 +338,17 @@ def run(given: Sequence[str]) -> int:
                 advance = partial(progress.advance, progress.add_task(flow, total=UNDISTURBED + plan.kills))
                 prove(place, verdicts[-1], plan, project["resumes"], advance)
             console.print("\n".join(verdicts[-1].lines()), markup=False)
-        home = Path(project["home"], "proof")
-    if not at:
-        keep(verdicts, home, console)
+            if not at:
+                keep(verdicts[-1], Path(project["home"], "proof"), console)
     return 1 if any(verdict.faults for verdict in verdicts) else 0
 
 
-def keep(verdicts: Sequence[Verdict], home: Path, console: Console) -> None:
-    """Write the reports to files, one for each flow."""
+def keep(verdict: Verdict, home: Path, console: Console) -> None:
+    """Write the report to a file."""
     home.mkdir(parents=True, exist_ok=True)
-    for verdict in verdicts:
-        report = home / f"{verdict.flow}.md"
-        report.write_text("\n".join([*verdict.lines(), ""]), encoding="utf-8")
-        console.print(f"this report: {report}", markup=False)
+    report = home / f"{verdict.flow}.md"
+    report.write_text("\n".join([*verdict.lines(), ""]), encoding="utf-8")
+    console.print(f"this report: {report}", markup=False)
 
 
 def describe(packages: Sequence[str]) -> dict[str, Any]:
