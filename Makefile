@@ -46,7 +46,7 @@ test-pythons: .venv/.ready ## run the own tests of a few whole projects, with ev
 	@VARIANTS=spread $(BIN)/pytest tests/test_pythons.py $(ARGS)
 
 report: .venv/.ready ## the same; write docs/tested.md
-	@REPORT=docs/tested.md $(MAKE) --no-print-directory test-pythons
+	@REPORT=docs/tested.md $(MAKE) --no-print-directory test-pythons ARGS=
 
 torture: .venv/.ready ## kill workers KILLS=500 times on each database, and look what is lost or doubled
 	@KILLS=$(KILLS) $(BIN)/python tools/torture.py $(ARGS)

@@ -11,8 +11,8 @@ from cookiecutter.environment import StrictEnvironment
 from hypothesis import given
 from hypothesis import strategies as st
 from variants import (
-    CHOICES,
     CORE,
+    DEFAULTS,
     FREE_TEXT,
     TEMPLATE,
     Answers,
@@ -55,17 +55,18 @@ def named(options: Options) -> list[str]:
 
 def every_variant(options: Options) -> list[Answers]:
     """Every valid combination of those, found without any skill."""
-    combinations = itertools.product(*(options.choices[prompt] for prompt in named(options)))
-    variants = (dict(zip(named(options), answers, strict=True)) for answers in combinations)
+    prompts = named(options)
+    combinations = itertools.product(*(options.choices[prompt] for prompt in prompts))
+    variants = (dict(zip(prompts, answers, strict=True)) for answers in combinations)
     return [variant for variant in variants if not any(bad.items() <= variant.items() for bad in options.refused)]
 
 
 def possible(options: Options, size: int) -> set[Together]:
     """Every so many answers that occur in a variant."""
     found = set()
-    variants = every_variant(options)
+    core, variants = named(options), every_variant(options)
     for prompts in itertools.combinations(options.choices, size):
-        ours = [prompt for prompt in prompts if prompt in named(options)]
+        ours = [prompt for prompt in prompts if prompt in core]
         others = [[(prompt, answer) for answer in options.choices[prompt]] for prompt in prompts if prompt not in ours]
         for some in {tuple((prompt, variant[prompt]) for prompt in ours) for variant in variants}:
             found |= {frozenset([*some, *more]) for more in itertools.product(*others)}
@@ -141,7 +142,7 @@ def test_the_hook_accepts_what_is_generated() -> None:
 def test_variants_have_distinct_names() -> None:
     variants = TEMPLATE.covering()
     assert len({name(variant) for variant in variants}) == len(variants)
-    assert name({prompt: answers[0] for prompt, answers in CHOICES.items()}) == "defaults"
+    assert name(DEFAULTS) == "defaults"
 
 
 @given(st.text())

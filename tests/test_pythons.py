@@ -24,11 +24,8 @@ NEWEST = f"3.{int(REQUIRES[1]) - 1}"
 GALLERY = [{**DEFAULTS, **exhibit.answers} for exhibit in EXHIBITS.values()]
 PLACES = [(variant, version) for variant in spread() for version in (variant["python_version"], NEWEST)]
 PLACES += [(variant, NEWEST) for variant in GALLERY]
-RUNS = [
-    pytest.param(variant, version, id=f"{name(variant)}-{version}")
-    for number, (variant, version) in enumerate(PLACES)
-    if (variant, version) not in PLACES[:number]
-]
+NAMED = {f"{name(variant)}-{version}": (variant, version) for variant, version in PLACES}
+RUNS = [pytest.param(*place, id=known) for known, place in NAMED.items()]
 TIMEOUT = 2400.0
 """Seconds, with all that is installed, for a cluster's project on a busy machine."""
 
@@ -59,15 +56,8 @@ def test_a_project_passes_its_tests_on_this_python(
         skips = [f"{reason[0].upper()}{reason[1:]} ({count})" for reason, count in done.skipped.items()]
         outcome = "passed" if done.code == 0 else f"exit code {done.code}"
         answers = f"`{given(variant)}`" if variant != DEFAULTS else "the defaults"
-        row = [
-            answers,
-            done.python,
-            done.prefect,
-            outcome,
-            str(done.passed),
-            ". ".join(skips) or "none",
-            f"{done.seconds:.0f}",
-        ]
+        skipped = ". ".join(skips) or "none"
+        row = [answers, done.python, done.prefect, outcome, str(done.passed), skipped, f"{done.seconds:.0f}"]
         record_property("row", row)
         assert done.code == 0, f"{done.output[-6000:]}\n\nBake it again with:\n  {command(variant)}"
         assert done.python.startswith(f"{version}.")

@@ -18,7 +18,7 @@ import pytest
 from forks import Forks
 from projects import path_of
 from test_alone import SAMPLE
-from variants import ALL, CHOICES, Answers, chosen, command, name, valid
+from variants import ALL, CHOICES, DEFAULTS, Answers, chosen, command, name, valid
 
 TESTS_TIMEOUT = 2400.0
 """Seconds for what runs together of one variant's tests."""
@@ -243,7 +243,7 @@ DEPENDS: dict[str, Depends] = {
 LONG = {test for test in DEPENDS if test.startswith("test_proof.py::") and not test.endswith("test_fault_is")}
 LONG |= {"test_deployment.py::test_worker_runs", "test_heartbeats.py"}
 """Those that only `make test-all` runs: a walk of `test_own_flow.py` also has a worker's run killed and resumed."""
-ALONE = [{**{prompt: answers[0] for prompt, answers in CHOICES.items()}, **some} for some in SAMPLE]
+ALONE = [{**DEFAULTS, **some} for some in SAMPLE]
 MORE_INSTALLED = {"test_canonical.py"}
 """Those that also try libraries which a project does not install."""
 

@@ -178,8 +178,7 @@ def given(answers: Answers) -> str:
 
 def name(answers: Answers) -> str:
     """Name a variant by the answers that are not the defaults."""
-    chosen = [f"{prompt}:{answer}" for prompt, answer in answers.items() if answer != CHOICES[prompt][0]]
-    return "+".join(chosen) or "defaults"
+    return given(answers).replace("=", ":").replace(" ", "+") or "defaults"
 
 
 def each(variants: Iterable[Answers], *more: Iterable[Any]) -> list[Any]:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from docs_reference import CHOICES, CONFIG, own_pages, table, text_of
+from docs_reference import CHOICES, CONFIG, ROOT, own_pages, table, text_of
 
-REPORT = Path(__file__).resolve().parents[1] / "docs" / "tested.md"
+REPORT = ROOT / "docs" / "tested.md"
 PAGES = "gallery"
 """The folder of the gallery on the site."""
 
@@ -76,7 +76,7 @@ def page(name: str, exhibit: Exhibit, folder: Path) -> str:
 def tests(given: str) -> list[str]:
     """Return what `make report` has found of a project with these answers, newest Python last."""
     lines = REPORT.read_text(encoding="utf-8").splitlines()
-    heads = [line for line in lines if line.startswith(("| variant", "|---", "| ---"))]
+    heads = [line for line in lines if line.startswith(("| variant", "| ---"))]
     rows = [line for line in lines if line.startswith(f"| {f'`{given}`' if given else 'the defaults'} |")]
     (made,) = (line for line in lines if line.startswith("`make report`"))
     return [made, "See [Whole projects and their tests](../tested.md).", "", *heads, *rows, ""]

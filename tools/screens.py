@@ -262,10 +262,10 @@ def visit(url: str, run: Resumed, scheme: str = "light") -> Iterator[tuple[str, 
         page.get_by_role("cell", name="skipped, done before").wait_for()
         page.get_by_text("what this run has skipped").first.wait_for()
         yield "resumed", page
-        for deployment in ask(url, "deployments"):
-            page.goto(f"{url}/v2/deployments/deployment/{deployment['id']}?tab=Description")
-            page.get_by_text("finished chunks are skipped").first.wait_for()
-            yield "deployment", page
+        (deployment,) = ask(url, "deployments")
+        page.goto(f"{url}/v2/deployments/deployment/{deployment['id']}?tab=Description")
+        page.get_by_text("finished chunks are skipped").first.wait_for()
+        yield "deployment", page
         page.goto(f"{url}/v2/automations")
         page.get_by_text("durable-flights").first.wait_for()
         yield "automations", page

@@ -4,7 +4,7 @@ import sys
 
 try:
     from .durable.cli import main
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as error:  # of a package that `durable` needs
     how = "install what pyproject.toml says: rm .venv/.ready, and make setup; then use .venv/bin/python"
     print(f"the package {error.name} is missing; {how}", file=sys.stderr)
     sys.exit(2)

@@ -13,6 +13,7 @@ from .errors import FlowsError, SettingsError
 from .settings import PACKAGE, ROOT, check_names
 
 OURS = Path(__file__).parent
+"""The folder of `durable`."""
 PACKAGES = [f"{PACKAGE}.flows"]
 """The packages and modules that are searched for flows; the tests add their own."""
 

@@ -6,7 +6,7 @@ class InputError(ValueError):
 
 
 class SettingsError(InputError):
-    """A setting has an invalid value, a variable looks like a misspelt setting."""
+    """A setting has an invalid value, or a variable looks like a misspelt setting."""
 
 
 class FlowsError(SettingsError):

@@ -333,13 +333,14 @@ def run(given: Sequence[str]) -> int:
         plan = Plan(2 * len(at) or asked.kills, at, asked.seed, asked.until_fault, asked.jobs)
         verdicts = []
         for flow in asked.flows or project["flows"]:
-            verdicts.append(Verdict(flow, asked.arguments, again=bool(at)))
+            verdict = Verdict(flow, asked.arguments, again=bool(at))
+            verdicts.append(verdict)
             with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
                 advance = partial(progress.advance, progress.add_task(flow, total=UNDISTURBED + plan.kills))
-                prove(place, verdicts[-1], plan, project["resumes"], advance)
-            console.print("\n".join(verdicts[-1].lines()), markup=False)
+                prove(place, verdict, plan, project["resumes"], advance)
+            console.print("\n".join(verdict.lines()), markup=False)
             if not at:
-                keep(verdicts[-1], Path(project["home"], "proof"), console)
+                keep(verdict, Path(project["home"], "proof"), console)
     return 1 if any(verdict.faults for verdict in verdicts) else 0
 
 
