@@ -232,6 +232,19 @@ def test_a_stranger_writes_two_flows_kills_resumes_and_deploys_them(
     shutil.rmtree(folder)
 
 
+@pytest.mark.rotating
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", each([{"task_runner": answer} for answer in CHOICES["task_runner"]]))
+def test_the_example_and_what_make_flow_writes_are_acquitted(
+    bake: Bake, environment: dict[str, str], tmp_path: Path, variant: Answers
+) -> None:
+    walk = Walk(shutil.copytree(bake(**variant), tmp_path / "project"), variant, environment)
+    for arguments in ("NAME=orders",), ("NAME=events", "FROM=api"):
+        walk.make("flow", *arguments)
+    said = walk.make("prove", f"KILLS={50 if ALL else 4}")
+    assert said.count("Nothing was lost, doubled or different.") == 3
+
+
 def go(walk: Walk, api: str) -> None:
     if ALL:
         # There is no flow, and that is said.

@@ -1,7 +1,9 @@
 """Where the mapped tasks of the tests run: a Dask cluster."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 # Its processes are forks too, as those of `processes.py`: so they start in no time.
 ENVIRONMENT = {"DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver"}
@@ -16,3 +18,11 @@ def started() -> Iterator[None]:
 
     with task_runner() as runner, runner.client.as_current():
         yield
+
+
+def prepared_by(function: Callable[[], None], folder: Path) -> dict[str, str]:
+    """Return the environment in which each process of the cluster calls a function first, which is `dask_setup`."""
+    return {
+        "DASK_DISTRIBUTED__WORKER__PRELOAD": json.dumps([function.__module__]),
+        "DASK_TEMPORARY_DIRECTORY": str(folder),
+    }

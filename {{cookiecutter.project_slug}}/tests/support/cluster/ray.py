@@ -1,7 +1,8 @@
 """Where the mapped tasks of the tests run: a Ray cluster."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 ENVIRONMENT: dict[str, str] = {}
 IN_THREADS = False
@@ -15,3 +16,8 @@ def started() -> Iterator[None]:
 
     with task_runner():
         yield
+
+
+def prepared_by(function: Callable[[], None], folder: Path) -> dict[str, str]:
+    """Return the environment in which each process of the cluster calls a function first."""
+    return {"__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR": f"{function.__module__}.{function.__name__}"}

@@ -17,9 +17,16 @@ def rows() -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     with database().connect() as connection:
         known = {each.fullname: each for each in metadata.sorted_tables}
-        for name in {*inspect(connection).get_table_names(), *known} - {*internal.tables, "alembic_version"}:
-            # A table that a flow makes itself, as pandas does, is not on `metadata`.
-            statement = select(known[name]) if name in known else select(text("*")).select_from(table(name))
+        # A table that a flow makes itself, as pandas does, is not on `metadata`.
+        inspector = inspect(connection)
+        made = {name: table(name) for name in inspector.get_table_names(inspector.default_schema_name)}
+        for schema in inspector.get_schema_names():
+            # DuckDB puts the database's name before it.
+            short = schema.rpartition(".")[2]
+            if short not in (inspector.default_schema_name, "information_schema"):
+                made |= {f"{short}.{name}": table(name, schema=schema) for name in inspector.get_table_names(schema)}
+        for name in {*made, *known} - {*internal.tables, "alembic_version"}:
+            statement = select(known[name]) if name in known else select(text("*")).select_from(made[name])
             keys = {column.name for column in known[name].primary_key} if name in known else set()
             found[name] = [
                 (

@@ -1,5 +1,6 @@
 """Flows with a planted fault each, which the proof has to find, and one without."""
 
+import os
 import time
 from uuid import uuid4
 
@@ -20,8 +21,9 @@ from .parts import URL, Part, parts
 
 def note(what: object) -> None:
     """Write a line into a log, which is no outcome: it has a time."""
-    with (settings.home / "log").open("a") as file:
-        file.write(f"{time.time()} {what}\n")
+    for log in (settings.home / "log", *os.environ.get("PLANTED_LOG", "").split()):
+        with open(log, "a") as file:
+            file.write(f"{time.time()} {what}\n")
 
 
 @durable_task(version="1")
@@ -29,6 +31,7 @@ def soundly(part: Part, step: Step) -> Counts:
     note(part.number)
     with step:
         httpx.post(URL, json={"part": part.number}, headers={"Idempotency-Key": f"part {part.number}"})
+        httpx.put(URL, json={"part": part.number})
     return {"read": 1}
 
 

@@ -1,12 +1,13 @@
 """Flows with a planted fault each, which the proof has to find, and one without."""
 
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
 import httpx
-from sqlalchemy import Column, Integer, String, Table, delete, insert, update
+from sqlalchemy import Column, Integer, String, Table, delete, insert, schema, update
 
 from {{ cookiecutter.package_name }}.durable import (
     Counts,
@@ -26,6 +27,12 @@ from .parts import URL, Part, parts
 loaded = Table(
     "planted", metadata, Column("id", String(40), primary_key=True), Column("times", Integer, nullable=False)
 )
+numbered = Table(
+    "planted_numbered",
+    metadata,
+    Column("number", Integer, schema.Sequence("planted_numbers"), primary_key=True),
+    Column("part", Integer, nullable=False),
+)
 appended = Table("planted_rows", metadata, Column("number", Integer, nullable=False))
 
 
@@ -43,17 +50,20 @@ def row(part: Part) -> dict[str, Any]:
 
 def note(what: object) -> None:
     """Write a line into a log, which is no outcome: it has a time."""
-    with (settings.home / "log").open("a") as file:
-        file.write(f"{time.time()} {what}\n")
+    for log in (settings.home / "log", *os.environ.get("PLANTED_LOG", "").split()):
+        with open(log, "a") as file:
+            file.write(f"{time.time()} {what}\n")
 
 
 @durable_task(version="1")
 def soundly(part: Part, step: Step) -> Counts | None:
     note(part.number)
+    httpx.put(URL, json={"part": part.number})
     with step as connection:
         if connection is None:
             return None
         upsert(connection, loaded, [row(part)])
+        connection.execute(insert(numbered).values(part=part.number))
         step.send(URL, part.label, {"part": part.number})
     return {"read": 1}
 

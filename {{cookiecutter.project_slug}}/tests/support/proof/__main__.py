@@ -47,6 +47,7 @@ CAUSES = {
     "differing requests": _DEPENDS,
 }
 """What usually is the cause of a kind of fault, and what to do."""
+REAL = "If a request only reads, let it through with REAL=URL, the beginning of its URL."
 SUSPECT = "does a key hold a time or a random value?"
 
 
@@ -56,6 +57,8 @@ class Verdict:
 
     flow: str
     arguments: Sequence[str]
+    real: Sequence[str] = ()
+    """Beginnings of URLs that the receiver does not get."""
     again: bool = False
     """Whether this is one trial again, of kills that were given."""
     passed: Counter[str] = field(default_factory=Counter)
@@ -69,7 +72,7 @@ class Verdict:
     missed: int = 0
     """Kills that came too late: the process had ended."""
     outside: set[str] = field(default_factory=set)
-    """Files of the project that an undisturbed run has written, which are not compared."""
+    """Files outside the home that an undisturbed run has written, which are not compared."""
     repeats: int = 0
     """Requests that were sent again with the idempotency key of the first time."""
     faults: dict[Fault, Sequence[Kill]] = field(default_factory=dict)
@@ -118,7 +121,7 @@ class Verdict:
             yield f"| not compared: written outside the home | {', '.join(sorted(self.outside))} |"
         if self.varying:
             names = ", ".join(sorted(f"{part} of {place}" for part, place in self.varying))
-            yield f"| not compared: they differ between undisturbed runs | {names} |"
+            yield f"| not compared: they differ from run to run | {names} |"
         yield f"| seconds | {self.seconds:.0f} |"
         yield ""
         for fault, kills in self.faults.items():
@@ -136,7 +139,8 @@ class Verdict:
         """Return the command that repeats a trial; without kills, that runs the flow undisturbed."""
         arguments = f' ARGS="{" ".join(self.arguments)}"' if self.arguments else ""
         trials = f'AT="{", ".join(map(str, kills))}"' if kills else "KILLS=1"
-        return f"make prove FLOW={self.flow} {trials}{arguments}"
+        real = f' REAL="{" ".join(self.real)}"' if self.real else ""
+        return f"make prove FLOW={self.flow} {trials}{real}{arguments}"
 
 
 def prove(place: Laboratory, verdict: Verdict, plan: "Plan", resumes: bool, advance: Callable[[int], None]) -> None:
@@ -181,14 +185,18 @@ def undisturbed(
     states = []
     for _ in range(2):
         trial = Trial(place, verdict.flow, verdict.arguments)
-        files = _files(ROOT)
+        files, now = _files(ROOT), time.time()
         began = time.monotonic()
         code, said = trial.run()
         length = time.monotonic() - began
         verdict.outside |= {name for name, _ in _files(ROOT) - files}
+        verdict.outside |= {path.removeprefix(f"{ROOT}/") for path in trial.written if _has_changed(path, now)}
         advance(1)
         if code:
-            raise ProofError(f"{verdict.flow} fails when nobody disturbs it:\n{said[-2000:]}")
+            why = f"{verdict.flow} fails when nobody disturbs it:\n{said[-2000:]}"
+            if asked := ", ".join(sorted({request.what for request in trial.requests()})):
+                why += f"\nThe receiver of the proof gave an empty answer to {asked}. {REAL}"
+            raise ProofError(why)
         verdict.passed = trial.passed
         states.append(trial.state())
         if len(states) == 2:
@@ -202,6 +210,13 @@ def undisturbed(
     ]
     verdict.add(faults, ())
     return states[0], length
+
+
+def _has_changed(path: str, began: float) -> bool:
+    """Whether there is a file that was opened for writing, and that has changed."""
+    file = Path(path)
+    # The clock of a file system may be a little behind.
+    return file.is_file() and file.stat().st_mtime > began - 0.1
 
 
 def _files(folder: Path) -> set[tuple[str, int]]:
@@ -304,6 +319,7 @@ def options(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="another one draws other moments (1)")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time (2)")
     parser.add_argument("--until-fault", action="store_true", help="end the proof of a flow with its first fault")
+    parser.add_argument("--real", action="append", default=[], help="let requests to URLs through that begin with this")
     parser.add_argument("--packages", default="", help="where flows are, beside the project's own, with commas")
     end = given.index("--") if "--" in given else len(given)
     found = parser.parse_args(given[:end])
@@ -324,16 +340,15 @@ def run(given: Sequence[str]) -> int:
         raise ProofError("there is no flow yet; write the first one with: make flow NAME=orders")
     at = [Kill.parse(each.strip()) for each in asked.at.split(",")] if asked.at else []
     console = Console(soft_wrap=True, highlight=False)
-    with laboratory(project["settings"], packages) as place:
+    settings = {**project["settings"], "PROOF_REAL": " ".join(asked.real)}
+    with laboratory(settings, packages) as place:
         console.print(f"Each trial has an empty home, database and store of its own, in {place.folder}.")
         console.print("Requests of httpx that change something go to a receiver here. Yours is what your flow reads.")
-        if not cluster.IN_THREADS:
-            console.print("But what chunks send is real, and not compared: processes of the cluster send it.")
         console.print("What it writes outside its home is yours too, and not compared.")
         plan = Plan(2 * len(at) or asked.kills, at, asked.seed, asked.until_fault, asked.jobs)
         verdicts = []
         for flow in asked.flows or project["flows"]:
-            verdict = Verdict(flow, asked.arguments, again=bool(at))
+            verdict = Verdict(flow, asked.arguments, asked.real, again=bool(at))
             verdicts.append(verdict)
             with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
                 advance = partial(progress.advance, progress.add_task(flow, total=UNDISTURBED + plan.kills))

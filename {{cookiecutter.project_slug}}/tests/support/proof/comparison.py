@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 Row = tuple[list[str], dict[str, str]]
 """The key of a row, and its other columns, as text; the key is empty in a table without a primary key."""
 Varying = Set[tuple[str, str]]
-"""What differs between two undisturbed runs: a column, `text` or `bodies`, and of which table, file or requests."""
+"""What is not compared: a column, `keys`, `text` or `bodies`, and of which table, file or requests."""
 Columns = tuple[tuple[str, str], ...]
 """The columns of a row that are compared, each with its value."""
 Item = tuple[str, Columns | str]
@@ -52,18 +52,21 @@ class State:
     """The lines, sorted, of rejected records and of files that the flow itself has written into the home."""
     requests: list[Request]
     """What the receiver has got."""
+    numbered: Set[str] = frozenset()
+    """Tables whose keys are left to the database: a kill leaves gaps in them."""
 
 
 def varying(first: State, second: State) -> set[tuple[str, str]]:
     """Return what differs between two undisturbed runs, such as a time of loading, a log, or the bodies of requests.
 
-    Such a file is not compared at all, and of such requests only their number.
+    Such a file is not compared at all, and of such requests only their number. Keys that the database numbers are not
+    compared either.
     """
-    found = set()
+    found = {("keys", f"table {name}") for name in first.numbered}
     for name, rows in first.tables.items():
         # Rows with one key are compared; where there is none, all values of a column are, in whatever order.
         sides: list[tuple[Mapping[str, object], Mapping[str, object]]]
-        if rows and rows[0][0]:
+        if rows and rows[0][0] and name not in first.numbered:
             others = {json.dumps(key): values for key, values in second.tables.get(name, [])}
             sides = [(values, others.get(json.dumps(key), values)) for key, values in rows]
         else:
@@ -119,7 +122,7 @@ def _places(state: State, ignored: Varying) -> dict[str, Counter[Item]]:
         place = f"table {name}"
         found[place] = Counter(
             (
-                json.dumps(key) if key else "",
+                json.dumps(key) if key and ("keys", place) not in ignored else "",
                 tuple((column, value) for column, value in values.items() if (column, place) not in ignored),
             )
             for key, values in rows
@@ -133,6 +136,9 @@ def _effects(requests: list[Request], bodies: bool) -> Iterator[Item]:
     for request in requests:
         if request.key:
             keyed.setdefault((request.what, request.key), set()).add(request.body)
+        elif request.what.startswith(("PUT ", "DELETE ")):
+            # Of equal ones, the second has no effect (RFC 9110, 9.2.2).
+            keyed.setdefault((request.what, ("", request.body)), set()).add(request.body)
         else:
             yield f"{request.what} without Idempotency-Key", request.body if bodies else ""
     for (what, _), digests in keyed.items():

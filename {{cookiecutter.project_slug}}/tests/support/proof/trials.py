@@ -24,7 +24,7 @@ from pathlib import Path
 from {{ cookiecutter.package_name }}.durable.server import ServerError, server
 
 from .comparison import Request, State
-from .victim import POINTS, PREFIX, work
+from .victim import NUMBERED, POINTS, PREFIX, WRITTEN, dask_setup, work
 from tests.support import UnavailableError, cluster, sink, store
 
 TIMEOUT = 600.0
@@ -54,6 +54,10 @@ class Kill:
     @property
     def point(self) -> str:
         return self.at.partition(":")[0] if ":" in self.at else ""
+
+    @property
+    def hit(self) -> int:
+        return int(self.at.partition(":")[2])
 
     @property
     def seconds(self) -> float:
@@ -98,6 +102,9 @@ class Receiver(ThreadingHTTPServer):
 
     def url(self, trial: str) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/{trial}"
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: whoever asked was killed."""
 
 
 class _Record(BaseHTTPRequestHandler):
@@ -145,7 +152,9 @@ class Laboratory:
         if self.ended:
             raise ProofError("the proof has ended")
         output = folder / f"{len(self.begun)}.out"
-        given = {**self.settings, **environment}
+        notes = output.with_suffix(".notes")
+        notes.mkdir()
+        given = {**self.settings, **environment, "PROOF_NOTES": str(notes)}
         process = FORKS.Process(target=work, args=(list(arguments), given, output, self.packages))
         with self.lock:
             process.start()
@@ -206,6 +215,7 @@ def laboratory(settings: dict[str, str], packages: Sequence[str]) -> Iterator[La
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:",
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
             **cluster.ENVIRONMENT,
+            **cluster.prepared_by(dask_setup, folder),
         }
         # Prefect reads the `.env` of the folder in which it is imported: here, and where processes are forked from.
         with chdir(folder):
@@ -245,18 +255,23 @@ class Trial:
             f"{PREFIX}ENV_FILE": os.devnull,
             "PROOF_RECEIVER": place.receiver.url(self.name),
         }
+        self.passed: Counter[str] = Counter()
+        """How often the last run has passed each point."""
+        self.written: set[str] = set()
+        """Files outside the home that runs have opened for writing."""
+        self.numbered: set[str] = set()
+        """Tables into which runs have inserted rows whose keys are left to the database."""
         code, said = self.run("setup")
         if code:
             raise ProofError(f"`make setup` fails in an empty home:\n{said[-2000:]}")
-        self.passed: Counter[str] = Counter()
-        """How often the last run has passed each point."""
 
     def run(self, *command: str) -> tuple[int | None, str]:
         """Run the flow, or another command, to its end; return its exit code and what it says."""
         process, output = self.place.start(command or self.command, self.environment, self.folder)
         code = self.place.end_of(process)
-        if (points := output.with_suffix(".points")).exists():
-            self.passed = Counter(json.loads(points.read_text(encoding="utf-8")))
+        self.passed = _passed(output)
+        self.written |= _noted(output, WRITTEN)
+        self.numbered |= _noted(output, NUMBERED)
         return code, output.read_text(encoding="utf-8", errors="replace").strip()
 
     def disturb(self, kills: Sequence[Kill]) -> list[Kill]:
@@ -266,13 +281,15 @@ class Trial:
         begun = []
         for kill in kills:
             at = {"PROOF_AT": kill.at} if kill.point else {}
-            process, _ = self.place.start(self.command, {**self.environment, **at}, self.folder)
-            begun.append((kill, process))
+            process, output = self.place.start(self.command, {**self.environment, **at}, self.folder)
+            begun.append((kill, process, output))
             if not kill.point:
                 timers.append(threading.Timer(kill.seconds, kill.strike, (process, struck)))
                 timers[-1].start()
-        for kill, process in begun:
-            if self.place.end_of(process) == -signal.SIGKILL and kill.point:
+        for kill, process, output in begun:
+            self.place.end_of(process)
+            # A process of the cluster may have died there, and the flow not.
+            if kill.point and _passed(output)[kill.point] >= kill.hit:
                 struck.append(kill)
         for timer in timers:
             timer.cancel()
@@ -305,13 +322,28 @@ class Trial:
             raise ProofError(said[-2000:])
         found = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
         tables = {name: [(key, values) for key, values in rows] for name, rows in found["tables"].items()}
-        requests = list(self.place.receiver.requests.get(self.name, []))
-        return State(tables, found["files"], requests)
+        return State(tables, found["files"], self.requests(), frozenset(self.numbered & tables.keys()))
+
+    def requests(self) -> list[Request]:
+        """Return what the receiver has got of this flow."""
+        return list(self.place.receiver.requests.get(self.name, []))
 
     def end(self) -> None:
         """Leave nothing behind."""
         sink.remove(self.environment)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _passed(output: Path) -> Counter[str]:
+    """Return how often a process and its cluster have passed each point."""
+    notes = output.with_suffix(".notes")
+    return Counter({file.name: file.stat().st_size for file in notes.iterdir() if file.name in POINTS})
+
+
+def _noted(output: Path, what: str) -> set[str]:
+    """Return the lines that a process and its cluster have noted."""
+    file = output.with_suffix(".notes") / what
+    return set(file.read_text(encoding="utf-8").splitlines()) if file.exists() else set()
 
 
 def _leaves(pid: int) -> list[int]:

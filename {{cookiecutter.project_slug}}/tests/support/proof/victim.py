@@ -2,22 +2,24 @@
 
 It is forked from a process that has imported Prefect and nothing of the project, so that each one reads its settings
 from an environment of its own. This module imports neither: Prefect reads the environment and the folder in which it is
-imported, and whoever starts the proof has others.
+imported, and whoever starts the proof has others. On Dask and Ray it is also loaded in each process of the cluster.
 """
 
+import fcntl
 import http.client
+import importlib.util
 import json
 import os
 import signal
+import smtplib
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, Insert, event
 
 PREFIX = "{{ cookiecutter.package_name | upper }}_"
 POINTS = (
@@ -37,6 +39,10 @@ OURS = {
     *("resume.lock", "server.log", "temporary-server.lock"),
 }
 """What `durable` itself keeps in the home, beside the database."""
+WRITTEN, NUMBERED = "written", "numbered"
+"""Files with what a process notes: the files that it has opened for writing, tables whose keys the database numbers."""
+NO_OUTCOME = ("/proc/", "/sys/", "/tmp/ray/")
+"""Folders that hold nothing of a flow's."""
 READS = {"GET", "HEAD", "OPTIONS"}
 BETWEEN = {"sqlalchemy", "contextlib"}
 """The libraries between whoever asks for a commit and the commit."""
@@ -49,7 +55,7 @@ def work(arguments: list[str], environment: Mapping[str, str], output: Path, pac
     Args:
         arguments: of the command line; `observe` has what is there written to `state.json` beside the output.
         environment: what is added to this process's.
-        output: gets what is printed; a file beside it, how often each point was passed.
+        output: gets what is printed; a folder beside it, what the process passes and writes.
         packages: where flows are, beside the project's own.
     """
     os.environ |= environment
@@ -65,14 +71,11 @@ def work(arguments: list[str], environment: Mapping[str, str], output: Path, pac
     if arguments == ["observe"]:
         output.with_name("state.json").write_text(json.dumps(observe()), encoding="utf-8")
         return
-    passed = watch(os.environ.get("PROOF_AT", ""))
+    watch()
     sys.argv = ["{{ cookiecutter.package_name }}", *arguments]
-    try:
-        # A heartbeat's thread costs each flow run a second at its end.
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            cli.main()
-    finally:
-        output.with_suffix(".points").write_text(json.dumps(passed), encoding="utf-8")
+    # A heartbeat's thread costs each flow run a second at its end.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        cli.main()
 
 
 def observe() -> dict[str, Any]:
@@ -99,29 +102,60 @@ def _is_an_outcome(file: Path) -> bool:
     return file.parts[0] not in OURS and not file.name.startswith("database.")
 
 
-def watch(at: str) -> Counter[str]:
-    """Count how often this process passes each point, and have it die at one of them: `committed:3`."""
-    point, _, hit = at.partition(":")
-    passed: Counter[str] = Counter()
-    lock = threading.Lock()
+def watch() -> None:
+    """Note what this process does in `PROOF_NOTES`, and have it die where `PROOF_AT` says, as `committed:3`."""
+    notes = Path(os.environ["PROOF_NOTES"])
+    point, _, hit = os.environ.get("PROOF_AT", "").partition(":")
 
     def here(name: str) -> None:
-        with lock:
-            passed[name] += 1
-            if name == point and passed[name] == int(hit):
-                os.kill(os.getpid(), signal.SIGKILL)
+        if _append(notes / name, b".") == int(hit or 0) and name == point:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    watch_steps(here)
+    watch_files(notes / WRITTEN)
+    watch_steps(here, notes / NUMBERED)
     watch_results(here)
     watch_requests(here)
-    return passed
 
 
-def watch_steps(here: Callable[[str], None]) -> None:
-    """Pass the points of a step."""
+def dask_setup(_worker: object = None) -> None:
+    """Watch a process of a cluster: Dask calls this by its name, Ray by a variable."""
+    watch()
+
+
+def _append(file: Path, text: bytes) -> int:
+    """Append to a file of several processes; return its new length in bytes."""
+    with file.open("ab") as notes:
+        fcntl.flock(notes, fcntl.LOCK_EX)
+        notes.write(text)
+        notes.flush()
+        return notes.tell()
+
+
+def watch_files(written: Path) -> None:
+    """Note the files that Python opens for writing, and databases of SQLite."""
+    noted: set[str] = set()
+    ours = (os.path.join(os.path.realpath(os.environ["TESTS_FOLDER"]), ""), *NO_OUTCOME)
+
+    def opened(name: str, arguments: tuple[Any, ...]) -> None:
+        if name not in ("open", "sqlite3.connect") or not isinstance(arguments[0], str | bytes | os.PathLike):
+            return
+        if name == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR):
+            return
+        path = os.path.realpath(os.fsdecode(arguments[0]).removeprefix("file:").partition("?")[0])
+        if path in noted or path.startswith(ours) or "/." in path or "/__pycache__/" in path:
+            return
+        noted.add(path)
+        _append(written, f"{path}\n".encode())
+
+    sys.addaudithook(opened)
+
+
+def watch_steps(here: Callable[[str], None], numbered: Path) -> None:
+    """Pass the points of a step, and note the tables whose keys are left to the database."""
     from {{ cookiecutter.package_name }}.durable.steps import Step
 
     inside = threading.local()
+    noted: set[str] = set()
     enter, leave = Step.__enter__, Step.__exit__
 
     def entered(self: Step) -> Any:
@@ -142,7 +176,10 @@ def watch_steps(here: Callable[[str], None]) -> None:
         if was and kind is None:
             here("committed")
 
-    def executed(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def executed(_connection: Any, _cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool) -> None:
+        if (table := _table_with_numbered_keys(statement, context)) and table not in noted:
+            noted.add(table)
+            _append(numbered, f"{table}\n".encode())
         if getattr(inside, "step", "") == "effect" and not statement.lstrip().upper().startswith("SELECT"):
             here("half of the effect")
 
@@ -155,6 +192,16 @@ def watch_steps(here: Callable[[str], None]) -> None:
     Step.__enter__, Step.__exit__ = entered, left  # type: ignore[method-assign]
     event.listen(Engine, "after_cursor_execute", executed)
     event.listen(Engine, "commit", commits)
+
+
+def _table_with_numbered_keys(statement: str, context: Any) -> str:
+    """Return the table into which a statement inserts rows without their key, or nothing."""
+    inserted = getattr(context.compiled, "statement", None)
+    if not isinstance(inserted, Insert) or (key := inserted.table.autoincrement_column) is None:
+        return ""
+    columns = statement.partition("(")[2].partition(")")[0].split(", ")
+    is_given = context.compiled.preparer.format_column(key) in columns and "nextval(" not in statement
+    return "" if is_given else str(inserted.table.fullname)
 
 
 def _asked_by_the_flow() -> bool:
@@ -186,6 +233,7 @@ def watch_results(here: Callable[[str], None]) -> None:
 def watch_requests(here: Callable[[str], None]) -> None:
     """Lead requests of httpx that change something to the receiver of the proof, and refuse those of other clients."""
     receiver, server = os.environ["PROOF_RECEIVER"], httpx.URL(os.environ["PREFECT_API_URL"])
+    real = tuple(os.environ.get("PROOF_REAL", "").split())
 
     def led(request: httpx.Request, content: bytes) -> httpx.Request:
         # Without the query, which may hold a secret: the report names the URL.
@@ -195,7 +243,7 @@ def watch_requests(here: Callable[[str], None]) -> None:
 
     def passes(request: httpx.Request) -> bool:
         to_prefect = (request.url.host, request.url.port) == (server.host, server.port)
-        return request.method in READS or to_prefect
+        return request.method in READS or to_prefect or str(request.url).startswith(real)
 
     plain, plain_async = httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request
 
@@ -218,11 +266,29 @@ def watch_requests(here: Callable[[str], None]) -> None:
     put = http.client.HTTPConnection.putrequest
 
     def checked(self: http.client.HTTPConnection, method: str, *arguments: Any, **options: Any) -> None:
-        if method.upper() not in READS and self.host not in HERE:
-            raise RuntimeError(
-                f"the proof does not let {method} {self.host} through: it leads requests of httpx alone to its receiver"
-            )
+        refuse(method, self.host)
         put(self, method, *arguments, **options)
+
+    def refuse(method: str, host: str) -> None:
+        if method.upper() not in READS and host not in HERE:
+            raise RuntimeError(
+                f"the proof does not let {method} {host} through: it leads requests of httpx alone to its receiver"
+            )
+
+    def sends(self: Any, sender: str, receivers: Any, *_arguments: Any, **_options: Any) -> None:
+        raise RuntimeError(f"the proof does not let a mail to {receivers} through; send it after the flow, or by httpx")
+
+    smtplib.SMTP.sendmail = sends  # type: ignore[method-assign,assignment]
+    if importlib.util.find_spec("aiohttp"):
+        from aiohttp import ClientSession
+
+        asked = ClientSession._request
+
+        async def checked_async(self: ClientSession, method: str, url: Any, **options: Any) -> Any:
+            refuse(method, httpx.URL(str(self._build_url(url))).host)
+            return await asked(self, method, url, **options)
+
+        ClientSession._request = checked_async  # type: ignore[method-assign]
 
     httpx.HTTPTransport.handle_request = handle  # type: ignore[method-assign]
     httpx.AsyncHTTPTransport.handle_async_request = handle_async  # type: ignore[method-assign]
