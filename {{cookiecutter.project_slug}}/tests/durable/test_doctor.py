@@ -75,8 +75,9 @@ def test_set_up_that_is_right_is_said_line_by_line() -> None:
     found = findings()
     assert list(found) == [*doctor.CHECKS, "server", *doctor.ASKED]
     bad = {what: finding.said for what, finding in found.items() if finding.verdict == "wrong"}
-    # Nothing is deployed. A project without an example has no flow of its own yet, but the tests' ones.
-    assert bad.keys() == {"automation", "workers"}, bad
+    # Nothing is deployed. A project without an example has no flow of its own yet, but the tests' ones. A temporary
+    # server runs no triggers.
+    assert bad.keys() - {"services"} == {"automation", "workers"}, bad
 
 
 def test_without_a_server_nothing_is_asked_of_it() -> None:
@@ -253,6 +254,42 @@ def test_clocks_apart(seconds: int, verdict: str) -> None:
     found = asked("clock", _client=SimpleNamespace(get=answer))
     assert found.verdict == verdict
     assert verdict == "ok" or "apart; set both by NTP" in found.said
+
+
+@pytest.mark.usefixtures("api")
+def test_services_that_the_server_does_not_run() -> None:
+    with get_client(sync_client=True) as client:
+        said = client._client.get("/admin/settings").json()
+    services = said["server"]["services"]
+    assert doctor.SERVICES.keys() <= services.keys()
+    answering = SimpleNamespace(get=lambda _: SimpleNamespace(json=lambda: said))
+    for name in doctor.SERVICES:
+        services[name]["enabled"] = True
+    assert asked("services", _client=answering).verdict == "ok"
+    services["triggers"]["enabled"] = False
+    found = asked("services", _client=answering)
+    assert found.verdict == "wrong"
+    assert "triggers (automations never act: " in found.said
+    assert "set PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED=true for the server" in found.said
+    assert "late_runs" not in found.said
+
+
+@pytest.mark.usefixtures("api")
+def test_server_that_does_not_say_which_services_it_runs() -> None:
+    with get_client(sync_client=True) as client:
+        nowhere = SimpleNamespace(get=lambda path: client._client.get(f"/nowhere{path}"))
+        assert asked("services", _client=nowhere).verdict == "-"
+
+
+@pytest.mark.parametrize(("services", "held"), [("wrong", False), ("ok", True), ("-", True)])
+def test_drill_needs_the_services_of_the_server(services: str, held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [doctor.Finding(services, "services", ""), doctor.Finding("ok", "workers", "")]
+    monkeypatch.setattr(doctor, "CHECKS", {})
+    monkeypatch.setattr(doctor, "_look_at_server", lambda: iter(lines))
+    monkeypatch.setattr(drill, "hold", lambda _: "held")
+    with temporary_settings({PREFECT_API_URL: NOBODY}):
+        *_, last = doctor.look(deep=True)
+    assert (last.verdict == "ok") == held, last
 
 
 def test_automation_that_is_switched_off() -> None:

@@ -37,6 +37,16 @@ CLOCKS_APART = 5.0
 """The maximum difference in seconds from the server's clock: heartbeats and schedules rely on both."""
 OF_LIBRARIES = ("PREFECT__", "PREFECT_INTEGRATIONS_", "PREFECT_LOGGING_", "PREFECT_PROFILE")
 """What names of Prefect's variables begin with that `prefect.settings` does not list."""
+SERVICES = {
+    "triggers": "automations never act: crashed runs go unnoticed, and no alert is sent",
+    "event_persister": "events are not kept",
+    "foreman": "a stopped worker still looks ready",
+    "late_runs": "no run becomes Late",
+    "repossessor": "a killed run blocks the next one",
+    "scheduler": "schedules start no run",
+    "task_run_recorder": "task runs are not recorded",
+}
+"""The services of a Prefect server that the project relies on, and what happens without them."""
 
 
 class Finding(NamedTuple):
@@ -73,8 +83,9 @@ def look(deep: bool = False) -> Iterator[Finding]:
     for finding in _look_at_server():
         found[finding.what] = finding.verdict
         yield finding
-    if deep and found.get("workers") != "ok":
-        yield Finding("wrong", "crash drill", "not held: it needs a server and a worker; see the lines above")
+    if deep and (found.get("workers") != "ok" or found.get("services") == "wrong"):
+        needs = "a server with its services, and a worker"
+        yield Finding("wrong", "crash drill", f"not held: it needs {needs}; see the lines above")
     elif deep:
         from prefect import get_client
 
@@ -251,6 +262,21 @@ def _clock(client: "SyncPrefectClient") -> str:
     return "as the server's"
 
 
+def _services(client: "SyncPrefectClient") -> str:
+    import httpx
+
+    try:
+        services = client._client.get("/admin/settings").json()["server"]["services"]
+    except (httpx.HTTPStatusError, KeyError, TypeError):
+        # As Prefect Cloud, which runs all of them.
+        raise NothingError("the server does not say which it runs") from None
+    if off := [name for name in SERVICES if services.get(name, {}).get("enabled") is False]:
+        without = "; ".join(f"{name} ({SERVICES[name]})" for name in off)
+        variables = " and ".join(f"PREFECT_SERVER_SERVICES_{name.upper()}_ENABLED=true" for name in off)
+        raise WrongError(f"the server does not run {without}; set {variables} for the server, and start it again")
+    return "the server runs those that the project needs"
+
+
 def _automation(client: "SyncPrefectClient") -> str:
     known = client.read_automations_by_name(heartbeats.AUTOMATION)
     if not known:
@@ -311,6 +337,7 @@ CHECKS: dict[str, Callable[[], str]] = {
 ASKED: dict[str, Callable[["SyncPrefectClient"], str]] = {
     "versions": _versions,
     "clock": _clock,
+    "services": _services,
     "automation": _automation,
     "alerts": _alerts,
     "workers": _workers,
