@@ -281,17 +281,6 @@ def test_server_that_does_not_say_which_services_it_runs() -> None:
         assert asked("services", _client=nowhere).verdict == "-"
 
 
-@pytest.mark.parametrize(("services", "held"), [("wrong", False), ("ok", True), ("-", True)])
-def test_drill_needs_the_services_of_the_server(services: str, held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = [doctor.Finding(services, "services", ""), doctor.Finding("ok", "workers", "")]
-    monkeypatch.setattr(doctor, "CHECKS", {})
-    monkeypatch.setattr(doctor, "_look_at_server", lambda: iter(lines))
-    monkeypatch.setattr(drill, "hold", lambda _: "held")
-    with temporary_settings({PREFECT_API_URL: NOBODY}):
-        *_, last = doctor.look(deep=True)
-    assert (last.verdict == "ok") == held, last
-
-
 def test_automation_that_is_switched_off() -> None:
     off = asked("automation", read_automations_by_name=lambda _: [SimpleNamespace(enabled=False)])
     assert (off.verdict, "is switched off" in off.said) == ("wrong", True)

@@ -69,6 +69,8 @@ def prepare_alerts() -> str:
                             {"prefect.resource.role": "flow", "prefect.resource.name": list(flows())}
                         ),
                         ResourceSpecification({"prefect.resource.role": "deployment"}),
+                        # Other projects on the server may have flows of the same names.
+                        ResourceSpecification({"prefect.resource.id": f"prefect.tag.{PROJECT}"}),
                     ],
                     for_each={"prefect.resource.id"},
                     posture=Posture.Reactive,
