@@ -192,14 +192,15 @@ def _database() -> str:
         raise NothingError("this project has none")
     discovery.flows()
     try:
-        ready, version_of = upserts.prepare(), upserts.check_rights()
+        upserts.probe()
+        ready, version_of, pending = upserts.prepare(), upserts.check_rights(), upserts.pending()
     except upserts.MISTAKES:
         raise
     except OSError as error:
         raise WrongError(f"its folder cannot be made: {error.strerror}; set {PREFIX}HOME to another") from None
     except upserts.ERRORS as error:
         raise WrongError(f"{upserts.place()} fails: {reason(error)}; mend it, or set {PREFIX}DATABASE_URL") from None
-    if pending := upserts.pending():
+    if pending:
         raise WrongError(f"migrations are not applied: {', '.join(pending)}; apply them: make setup")
     return f"{ready}; {version_of}"
 
@@ -210,6 +211,7 @@ def _jobs() -> str:
     flows = discovery.flows()
     failures: tuple[type[Exception], ...] = (OSError, *upserts.ERRORS)
     try:
+        upserts.probe()
         upserts.prepare()
         ours = suffix(upserts.epoch())
         jobs = [job.removesuffix(ours) for job, _, _ in checkpoints.status()]
