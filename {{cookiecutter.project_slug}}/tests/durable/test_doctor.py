@@ -124,16 +124,25 @@ def test_fault_of_several_checks_is_said_once(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("PREFECT_API_ULR", "Prefect reads no PREFECT_API_ULR of `.env`; correct the name, or delete it"),
+        ("PREFECT_API_ULR", "Prefect reads no PREFECT_API_ULR; did you mean PREFECT_API_URL?"),
+        ("PREFECT_QWXYZ", "Prefect reads no PREFECT_QWXYZ of `.env`; correct the name, or delete it"),
         (f"{PREFIX[:-2]}_WORKERS", f"did you mean {PREFIX}WORKERS?"),
     ],
 )
 def test_misspelt_prefix(monkeypatch: pytest.MonkeyPatch, name: str, said: str) -> None:
-    for known in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_LOGGING_LOGGERS_X_LEVEL", "PREFECT_INTEGRATIONS_X"):
+    others = "PREFECT_LOGGING_LOGGERS_X_LEVEL", "PREFECT_INTEGRATIONS_X", "PREFECT_DATABASE_PASSWORD"
+    for known in ("PREFECT_API_URL", "PREFECT_PROFILE", *others):
         monkeypatch.setattr(doctor, "env_variables", lambda known=known: {known: "1"})
         assert doctor._finding("settings", doctor.CHECKS["settings"]).verdict == "ok"
     monkeypatch.setattr(doctor, "env_variables", lambda: {name: "1"})
     assert wrong("settings").endswith(said)
+
+
+def test_misspelt_variable_of_prefect_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_OF_ANOTHER_PROGRAM", "1")
+    assert doctor._finding("settings", doctor.CHECKS["settings"]).verdict == "ok"
+    monkeypatch.setenv("PREFECT_API_ULR", "http://127.0.0.1:4200/api")
+    assert wrong("settings") == "Prefect reads no PREFECT_API_ULR; did you mean PREFECT_API_URL?"
 
 
 def test_flow_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:

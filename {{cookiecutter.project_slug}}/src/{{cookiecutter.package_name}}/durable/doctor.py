@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import prefect.settings
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from pydantic_settings import BaseSettings
 
 from . import alerts, checkpoints, deployments, discovery, drill, heartbeats, labels, results, server, upserts
 from .errors import INSTALL, FlowsError, reason
@@ -35,8 +36,8 @@ LEAST_DISK = 1 << 30
 """The minimum of free bytes on the disk of `home`."""
 CLOCKS_APART = 5.0
 """The maximum difference in seconds from the server's clock: heartbeats and schedules rely on both."""
-OF_LIBRARIES = ("PREFECT__", "PREFECT_INTEGRATIONS_", "PREFECT_LOGGING_", "PREFECT_PROFILE")
-"""What names of Prefect's variables begin with that `prefect.settings` does not list."""
+OF_LIBRARIES = ("PREFECT__", "PREFECT_INTEGRATIONS_", "PREFECT_LOGGING_", "PREFECT_PROFILE", "PREFECT_DATABASE_PASSWORD")
+"""What variables begin with that `prefect.settings` does not list. The last one is of `compose.yaml`."""
 SERVICES = {
     "triggers": "automations never act: crashed runs go unnoticed, and no alert is sent",
     "event_persister": "events are not kept",
@@ -156,12 +157,26 @@ def _settings() -> str:
     given = {name for name in map(str.upper, {*os.environ, *env_variables()}) if name.startswith(PREFIX)}
     if unknown := sorted(given - known):
         raise WrongError(f"nothing reads {', '.join(unknown)}; correct the name, or delete it")
-    for name in map(str.upper, env_variables()):
+    for name in sorted(map(str.upper, {*os.environ, *env_variables()})):
         if name.startswith("PREFECT_") and not name.startswith(OF_LIBRARIES) and not hasattr(prefect.settings, name):
-            raise WrongError(f"Prefect reads no {name} of `.env`; correct the name, or delete it")
+            if meant := get_close_matches(name, list(_prefect_names(prefect.settings.Settings)), 1, 0.9):
+                raise WrongError(f"Prefect reads no {name}; did you mean {meant[0]}?")
+            # The environment may have variables of other programs.
+            if name in map(str.upper, env_variables()):
+                raise WrongError(f"Prefect reads no {name} of `.env`; correct the name, or delete it")
+    for name in map(str.upper, env_variables()):
         if name not in known and (meant := get_close_matches(name, known, 1, 0.9)):
             raise WrongError(f"nothing reads {name} of `.env`; did you mean {meant[0]}?")
     return f"{len(given)} given; `.env.example` lists all"
+
+
+def _prefect_names(settings_class: type[BaseSettings]) -> Iterator[str]:
+    """Yield the variables of Prefect's settings, without their older names."""
+    for name, field in settings_class.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseSettings):
+            yield from _prefect_names(field.annotation)
+        else:
+            yield f"{settings_class.model_config['env_prefix']}{name}".upper()
 
 
 def _flows() -> str:
