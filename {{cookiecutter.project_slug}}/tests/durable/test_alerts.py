@@ -1,8 +1,10 @@
 """Where alerts go; `test_heartbeats.py` sees them sent."""
 
+import re
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 from uuid import uuid4
@@ -20,13 +22,14 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Failed
 from pydantic import SecretStr
 
-from {{ cookiecutter.package_name }}.durable import alerts, labels
+from {{ cookiecutter.package_name }}.durable import alerts, flows, labels, upserts
 from {{ cookiecutter.package_name }}.durable.alerts import AUTOMATION, BLOCK, go_to, prepare_alerts
-from {{ cookiecutter.package_name }}.durable.errors import SettingsError
-from {{ cookiecutter.package_name }}.durable.labels import AlertSettings, label_run
+from {{ cookiecutter.package_name }}.durable.errors import SettingsError, safe_reason
+from {{ cookiecutter.package_name }}.durable.labels import REASON, AlertSettings, label_run
 from {{ cookiecutter.package_name }}.durable.settings import PROJECT
 
 from tests.support import toys
+from tests.support.toy import load_toys
 
 SLACK = "https://hooks.slack.com/services/T1AAAAAAA/B1AAAAAAA/AAAAAAAAAAAAAAAAAAAAAAAA"
 WEBHOOK = "https://hooks.example.com/services/a-secret"
@@ -139,6 +142,29 @@ def test_run_of_another_project_sends_no_alert(monkeypatch: pytest.MonkeyPatch) 
             sent[tag] = trigger.covers(ReceivedEvent.model_validate(found[0]))
             client.delete_deployment(deployment)
     assert sent == {PROJECT: True, f"{PROJECT}-others": False}
+
+
+def test_reason_of_a_failed_run_holds_no_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: dict[str, str] = {}
+    monkeypatch.setattr(flows, "label_run", sent.update)
+    path = toys.write(tmp_path / "f.txt", "a x 1", "b x 1")
+    toys.fail(path, "b")
+    assert load_toys(path, return_state=True).is_failed()
+    assert sent == {REASON: "1 of 2 chunks failed, the first with ValueError"}
+    assert load_toys(toys.write(tmp_path / "g.txt", "a 739190739"), return_state=True).is_failed()
+    assert sent == {REASON: "all 1 records were rejected"}
+    assert load_toys(tmp_path / "739190739.txt", return_state=True).is_failed()
+    assert sent == {REASON: "InputError"}
+
+
+@pytest.mark.skipif(not upserts.WRITES, reason="no database")
+def test_reason_of_a_failed_database_is_what_its_driver_says() -> None:
+    with pytest.raises(upserts.ERRORS) as raised, upserts.transaction() as connection:
+        connection.exec_driver_sql("SELECT 739190739 FROM nothing_there")
+    said = safe_reason(raised.value)
+    assert re.match(r"\w+: .*nothing_there", said), said
+    assert "739190739" not in said
+    assert "\n" not in said
 
 
 class Busy(BaseHTTPRequestHandler):

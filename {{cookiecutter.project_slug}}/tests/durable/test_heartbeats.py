@@ -46,7 +46,7 @@ FAILED = """load-probes: probes is Failed
 flow: load-probes
 job: load-probes/probes
 done: 2 of 3 chunks
-reason: ChunksFailedError; its log says more
+reason: 1 of 3 chunks failed, the first with InputError; its log says more
 next: .venv/bin/prefect flow-run retry {id}
 page: {url}/runs/flow-run/{id}"""
 

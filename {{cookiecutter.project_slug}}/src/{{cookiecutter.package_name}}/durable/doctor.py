@@ -36,7 +36,7 @@ LEAST_DISK = 1 << 30
 """The minimum of free bytes on the disk of `home`."""
 CLOCKS_APART = 5.0
 """The maximum difference in seconds from the server's clock: heartbeats and schedules rely on both."""
-OF_LIBRARIES = ("PREFECT__", "PREFECT_INTEGRATIONS_", "PREFECT_LOGGING_", "PREFECT_PROFILE", "PREFECT_DATABASE_PASSWORD")
+UNLISTED = ("PREFECT__", "PREFECT_INTEGRATIONS_", "PREFECT_LOGGING_", "PREFECT_PROFILE", "PREFECT_DATABASE_PASSWORD")
 """What variables begin with that `prefect.settings` does not list. The last one is of `compose.yaml`."""
 SERVICES = {
     "triggers": "automations never act: crashed runs go unnoticed, and no alert is sent",
@@ -158,7 +158,7 @@ def _settings() -> str:
     if unknown := sorted(given - known):
         raise WrongError(f"nothing reads {', '.join(unknown)}; correct the name, or delete it")
     for name in sorted(map(str.upper, {*os.environ, *env_variables()})):
-        if name.startswith("PREFECT_") and not name.startswith(OF_LIBRARIES) and not hasattr(prefect.settings, name):
+        if name.startswith("PREFECT_") and not name.startswith(UNLISTED) and not hasattr(prefect.settings, name):
             if meant := get_close_matches(name, list(_prefect_names(prefect.settings.Settings)), 1, 0.9):
                 raise WrongError(f"Prefect reads no {name}; did you mean {meant[0]}?")
             # The environment may have variables of other programs.
