@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -160,7 +161,8 @@ def test_reason_of_a_failed_run_holds_no_value(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.skipif(not upserts.WRITES, reason="no database")
 def test_reason_of_a_failed_database_is_what_its_driver_says() -> None:
     with pytest.raises(upserts.ERRORS) as raised, upserts.transaction() as connection:
-        connection.exec_driver_sql("SELECT 739190739 FROM nothing_there")
+        real: Any = connection
+        real.exec_driver_sql("SELECT 739190739 FROM nothing_there")
     said = safe_reason(raised.value)
     assert re.match(r"\w+: .*nothing_there", said), said
     assert "739190739" not in said
