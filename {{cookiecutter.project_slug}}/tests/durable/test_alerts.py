@@ -160,9 +160,11 @@ def test_reason_of_a_failed_run_holds_no_value(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.skipif(not upserts.WRITES, reason="no database")
 def test_reason_of_a_failed_database_is_what_its_driver_says() -> None:
+    def fail(connection: Any) -> None:
+        connection.exec_driver_sql("SELECT 739190739 FROM nothing_there")
+
     with pytest.raises(upserts.ERRORS) as raised, upserts.transaction() as connection:
-        real: Any = connection
-        real.exec_driver_sql("SELECT 739190739 FROM nothing_there")
+        fail(connection)
     said = safe_reason(raised.value)
     assert re.match(r"\w+: .*nothing_there", said), said
     assert "739190739" not in said
