@@ -1,10 +1,13 @@
 """Where alerts go; `test_heartbeats.py` sees them sent."""
 
+import re
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -12,14 +15,22 @@ from prefect import get_client
 from prefect.blocks.notifications import CustomWebhookNotificationBlock, MicrosoftTeamsWebhook, SlackWebhook
 from prefect.blocks.system import Secret
 from prefect.events.actions import SendNotification
+from prefect.events.schemas.automations import AutomationCore, EventTrigger
 from prefect.exceptions import ObjectNotFound
+from prefect.server.events.schemas.automations import EventTrigger as ServerTrigger
+from prefect.server.events.schemas.events import ReceivedEvent
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Failed
 from pydantic import SecretStr
 
-from {{ cookiecutter.package_name }}.durable import alerts, labels
+from {{ cookiecutter.package_name }}.durable import alerts, flows, labels, upserts
 from {{ cookiecutter.package_name }}.durable.alerts import AUTOMATION, BLOCK, go_to, prepare_alerts
-from {{ cookiecutter.package_name }}.durable.errors import SettingsError
-from {{ cookiecutter.package_name }}.durable.labels import AlertSettings, label_run
+from {{ cookiecutter.package_name }}.durable.errors import SettingsError, safe_reason
+from {{ cookiecutter.package_name }}.durable.labels import REASON, AlertSettings, label_run
+from {{ cookiecutter.package_name }}.durable.settings import PROJECT
+
+from tests.support import toys
+from tests.support.toy import load_toys
 
 SLACK = "https://hooks.slack.com/services/T1AAAAAAA/B1AAAAAAA/AAAAAAAAAAAAAAAAAAAAAAAA"
 WEBHOOK = "https://hooks.example.com/services/a-secret"
@@ -101,6 +112,63 @@ def test_wrong_url_is_an_error(url: str) -> None:
     with pytest.raises(SettingsError, match="ALERT_URL: must begin with https://") as raised:
         AlertSettings(alert_url=SecretStr(url))
     assert url not in str(raised.value)
+
+
+def test_run_of_another_project_sends_no_alert(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its flow has the same name. An automation of an earlier version, which knows flows alone, is replaced."""
+    goes_to(monkeypatch, WEBHOOK)
+    with get_client(sync_client=True) as client:
+        (before,) = client.read_automations_by_name(AUTOMATION)
+        assert isinstance(before.trigger, EventTrigger)
+        assert isinstance(before.trigger.match_related, list)
+        before.trigger.match_related.pop()
+        earlier = before.model_dump(exclude={"id", "owner_resource"})
+        client.update_automation(before.id, AutomationCore.model_validate(earlier))
+        goes_to(monkeypatch, WEBHOOK)
+        (after,) = client.read_automations_by_name(AUTOMATION)
+        assert after.id == before.id
+        trigger = ServerTrigger.model_validate(after.trigger.model_dump(mode="json"))
+        flow = client.create_flow_from_name(toys.FLOW)
+        sent = {}
+        for tag in (PROJECT, f"{PROJECT}-others"):
+            deployment = client.create_deployment(flow, f"{tag}-{uuid4()}", tags=[tag])
+            run = client.create_flow_run_from_deployment(deployment)
+            client.set_flow_run_state(run.id, Failed(), force=True)
+            failed = {"id": [f"prefect.flow-run.{run.id}"]}
+            wanted = {"event": {"name": ["prefect.flow-run.Failed"]}, "any_resource": failed}
+            deadline = time.monotonic() + 60
+            while not (found := client._client.post("/events/filter", json={"filter": wanted}).json()["events"]):
+                assert time.monotonic() < deadline, "the server keeps no event"
+                time.sleep(0.2)
+            sent[tag] = trigger.covers(ReceivedEvent.model_validate(found[0]))
+            client.delete_deployment(deployment)
+    assert sent == {PROJECT: True, f"{PROJECT}-others": False}
+
+
+def test_reason_of_a_failed_run_holds_no_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: dict[str, str] = {}
+    monkeypatch.setattr(flows, "label_run", sent.update)
+    path = toys.write(tmp_path / "f.txt", "a x 1", "b x 1")
+    toys.fail(path, "b")
+    assert load_toys(path, return_state=True).is_failed()
+    assert sent == {REASON: "1 of 2 chunks failed, the first with ValueError"}
+    assert load_toys(toys.write(tmp_path / "g.txt", "a 739190739"), return_state=True).is_failed()
+    assert sent == {REASON: "all 1 records were rejected"}
+    assert load_toys(tmp_path / "739190739.txt", return_state=True).is_failed()
+    assert sent == {REASON: "InputError"}
+
+
+@pytest.mark.skipif(not upserts.WRITES, reason="no database")
+def test_reason_of_a_failed_database_is_what_its_driver_says() -> None:
+    def fail(connection: Any) -> None:
+        connection.exec_driver_sql("SELECT 739190739 FROM nothing_there")
+
+    with pytest.raises(upserts.ERRORS) as raised, upserts.transaction() as connection:
+        fail(connection)
+    said = safe_reason(raised.value)
+    assert re.match(r"\w+: .*nothing_there", said), said
+    assert "739190739" not in said
+    assert "\n" not in said
 
 
 class Busy(BaseHTTPRequestHandler):

@@ -88,10 +88,32 @@ def test_what_prefect_could_not_read_is_one_line(command: str, place: str, tmp_p
     assert (done.returncode, done.stdout) == (2, "")
     *others, last = done.stderr.splitlines()
     if place == "a wrong setting":
-        assert last.startswith("Prefect refuses a setting, ServerAPISettings.port: Input should be a valid integer")
-        assert "Traceback" not in done.stderr
+        assert last.startswith("Prefect refuses PREFECT_SERVER_API_PORT=x: Input should be a valid integer")
     else:
-        assert (others, last) == ([], f"{file}: not UTF-8; save it as UTF-8")
+        assert last == f"{file}: not UTF-8; save it as UTF-8"
+    assert others == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PREFECT_API_REQUEST_TIMEOUT", "abc", "PREFECT_API_REQUEST_TIMEOUT=abc: Input should be a valid number"),
+        ("PREFECT_LOGGING_LEVEL", "LOUD", "PREFECT_LOGGING_LEVEL=LOUD: Input should be 'DEBUG', 'INFO'"),
+        ("PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED", "no!", "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED=no!: Input"),
+        # The value may be secret.
+        ("PREFECT_CLIENT_CUSTOM_HEADERS", '{"a": ["secret"]}', "PREFECT_CLIENT_CUSTOM_HEADERS: Input should be"),
+        ("PREFECT_CLIENT_CUSTOM_HEADERS", "secret", "PREFECT_CLIENT_CUSTOM_HEADERS: it must be JSON"),
+    ],
+)
+def test_wrong_setting_of_prefect_is_one_line(name: str, value: str, said: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), name: value}
+    for command, code in (("status", 2), ("doctor", 1)):
+        arguments = [sys.executable, "-m", PACKAGE, command]
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert said in (done.stderr if code == 2 else done.stdout)
+        assert len(done.stderr.splitlines()) == code - 1
+        assert "secret" not in done.stderr + done.stdout
 
 
 def test_wrong_setting_is_a_finding_of_the_doctor() -> None:

@@ -21,7 +21,7 @@ from {{ cookiecutter.package_name }}.durable.flows import NAME, DurableFlow, dur
 from {{ cookiecutter.package_name }}.durable.results import RESULTS
 from {{ cookiecutter.package_name }}.durable.retries import RETRIES
 from {{ cookiecutter.package_name }}.durable.runners import task_runner
-from {{ cookiecutter.package_name }}.durable.settings import PACKAGE, ROOT
+from {{ cookiecutter.package_name }}.durable.settings import PACKAGE, PROJECT, ROOT
 from {{ cookiecutter.package_name }}.durable.tasks import FLOW_POLICIES, POLICIES, durable_task
 
 from tests.flows import EXEMPT, TRANSACTIONS
@@ -97,8 +97,8 @@ def deployment_faults(text: str) -> list[str]:
         first = node.start_mark.line + 1
         if not re.fullmatch(NAME, name):
             found.append(f"prefect.yaml:{lines.get('name', first)}: {name} is not lower case, with dashes")
-        if not deployment.get("tags"):
-            found.append(f"prefect.yaml:{lines.get('tags', first)}: {name} has no tags, by which its runs are found")
+        if PROJECT not in (deployment.get("tags") or ()):
+            found.append(f"prefect.yaml:{lines.get('tags', first)}: {name} lacks the tag {PROJECT}, which alerts need")
     return found
 
 
@@ -126,10 +126,11 @@ def test_deployments_have_tags_and_names_of_the_conventions() -> None:
 
 
 def test_the_place_of_a_deployment_is_the_line_to_change() -> None:
-    deployments = "{tags: [a],\nname: An a}", "{entrypoint: a,\nname: a}", "{name: a,\ntags: []}"
+    tagged = "{tags: [" + PROJECT + "],\nname: An a}"
+    deployments = tagged, "{entrypoint: a,\nname: a}", "{name: a,\ntags: []}", "{name: a,\ntags: [a]}"
     text = "\n".join(["name: a", "deployments:", *(f"- {deployment}" for deployment in deployments)])
     places = [fault.partition(": ")[0] for fault in deployment_faults(text)]
-    assert places == ["prefect.yaml:4", "prefect.yaml:5", "prefect.yaml:8"]
+    assert places == ["prefect.yaml:4", "prefect.yaml:5", "prefect.yaml:8", "prefect.yaml:10"]
 
 
 def test_the_walk_finds_tasks_and_flows() -> None:

@@ -75,8 +75,9 @@ def test_set_up_that_is_right_is_said_line_by_line() -> None:
     found = findings()
     assert list(found) == [*doctor.CHECKS, "server", *doctor.ASKED]
     bad = {what: finding.said for what, finding in found.items() if finding.verdict == "wrong"}
-    # Nothing is deployed. A project without an example has no flow of its own yet, but the tests' ones.
-    assert bad.keys() == {"automation", "workers"}, bad
+    # Nothing is deployed. A project without an example has no flow of its own yet, but the tests' ones. A temporary
+    # server runs no triggers.
+    assert bad.keys() - {"services"} == {"automation", "workers"}, bad
 
 
 def test_without_a_server_nothing_is_asked_of_it() -> None:
@@ -123,16 +124,25 @@ def test_fault_of_several_checks_is_said_once(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("PREFECT_API_ULR", "Prefect reads no PREFECT_API_ULR of `.env`; correct the name, or delete it"),
+        ("PREFECT_API_ULR", "Prefect reads no PREFECT_API_ULR; did you mean PREFECT_API_URL?"),
+        ("PREFECT_QWXYZ", "Prefect reads no PREFECT_QWXYZ of `.env`; correct the name, or delete it"),
         (f"{PREFIX[:-2]}_WORKERS", f"did you mean {PREFIX}WORKERS?"),
     ],
 )
 def test_misspelt_prefix(monkeypatch: pytest.MonkeyPatch, name: str, said: str) -> None:
-    for known in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_LOGGING_LOGGERS_X_LEVEL", "PREFECT_INTEGRATIONS_X"):
+    others = "PREFECT_LOGGING_LOGGERS_X_LEVEL", "PREFECT_INTEGRATIONS_X", "PREFECT_DATABASE_PASSWORD"
+    for known in ("PREFECT_API_URL", "PREFECT_PROFILE", *others):
         monkeypatch.setattr(doctor, "env_variables", lambda known=known: {known: "1"})
         assert doctor._finding("settings", doctor.CHECKS["settings"]).verdict == "ok"
     monkeypatch.setattr(doctor, "env_variables", lambda: {name: "1"})
     assert wrong("settings").endswith(said)
+
+
+def test_misspelt_variable_of_prefect_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_OF_ANOTHER_PROGRAM", "1")
+    assert doctor._finding("settings", doctor.CHECKS["settings"]).verdict == "ok"
+    monkeypatch.setenv("PREFECT_API_ULR", "http://127.0.0.1:4200/api")
+    assert wrong("settings") == "Prefect reads no PREFECT_API_ULR; did you mean PREFECT_API_URL?"
 
 
 def test_flow_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,6 +263,31 @@ def test_clocks_apart(seconds: int, verdict: str) -> None:
     found = asked("clock", _client=SimpleNamespace(get=answer))
     assert found.verdict == verdict
     assert verdict == "ok" or "apart; set both by NTP" in found.said
+
+
+@pytest.mark.usefixtures("api")
+def test_services_that_the_server_does_not_run() -> None:
+    with get_client(sync_client=True) as client:
+        said = client._client.get("/admin/settings").json()
+    services = said["server"]["services"]
+    assert doctor.SERVICES.keys() <= services.keys()
+    answering = SimpleNamespace(get=lambda _: SimpleNamespace(json=lambda: said))
+    for name in doctor.SERVICES:
+        services[name]["enabled"] = True
+    assert asked("services", _client=answering).verdict == "ok"
+    services["triggers"]["enabled"] = False
+    found = asked("services", _client=answering)
+    assert found.verdict == "wrong"
+    assert "triggers (automations never act: " in found.said
+    assert "set PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED=true for the server" in found.said
+    assert "late_runs" not in found.said
+
+
+@pytest.mark.usefixtures("api")
+def test_server_that_does_not_say_which_services_it_runs() -> None:
+    with get_client(sync_client=True) as client:
+        nowhere = SimpleNamespace(get=lambda path: client._client.get(f"/nowhere{path}"))
+        assert asked("services", _client=nowhere).verdict == "-"
 
 
 def test_automation_that_is_switched_off() -> None:

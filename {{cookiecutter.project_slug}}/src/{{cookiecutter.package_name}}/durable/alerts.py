@@ -1,7 +1,7 @@
 """Alerts: the Prefect server sends a message when a run of a deployment fails, crashes or is late.
 
-It uses an automation with one of Prefect's notification blocks. The message names the flow, the job, its progress, the
-class of the error and the command to resume the run. It omits the error's text, which may contain values of a record.
+It uses an automation with one of Prefect's notification blocks. The message names the flow, the job, its progress, why
+it failed and the command to resume the run. It omits texts of errors that may contain values of a record.
 """
 
 import json
@@ -69,6 +69,8 @@ def prepare_alerts() -> str:
                             {"prefect.resource.role": "flow", "prefect.resource.name": list(flows())}
                         ),
                         ResourceSpecification({"prefect.resource.role": "deployment"}),
+                        # Other projects on the server may have flows of the same names.
+                        ResourceSpecification({"prefect.resource.id": f"prefect.tag.{PROJECT}"}),
                     ],
                     for_each={"prefect.resource.id"},
                     posture=Posture.Reactive,

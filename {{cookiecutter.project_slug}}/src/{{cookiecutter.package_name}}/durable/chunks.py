@@ -1,6 +1,6 @@
 """Chunked loads: skip finished chunks, map the rest over the task runner, and report every failure."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypedDict
 
@@ -23,6 +23,7 @@ from .errors import (
     RunFailedError,
     TooManyRejectsError,
     one_line,
+    safe_reason,
 )
 from .labels import DONE, JOB, label_run
 from .progress import progress
@@ -135,6 +136,7 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
     todo = [by_key[key] for key in remembered.remaining(by_key)]
     reports: dict[str, Counts] = {}
     failures: dict[str, str] = {}
+    reasons: list[str] = []
     lost = 0
     left = len(todo)
 
@@ -157,6 +159,7 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
                 report: Any = state.result(raise_on_failure=False)
                 if state.is_failed() or state.is_crashed():
                     failures[chunk.key] = one_line(report)
+                    reasons.append(safe_reason(report))
                 else:
                     left -= 1
                     if _results_count():
@@ -174,12 +177,12 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
     run_report = _report(name, by_key.values(), reports.values(), len(failures), effects)
     _leave_artifacts(by_key, reports, failures, run_report)
     try:
-        _raise_for(run_report, failures, lost, *rejects.counted(name, by_key))
+        _raise_for(run_report, failures, lost, *rejects.counted(name, by_key), reasons)
     except RunFailedError as error:
         if cursor:
             cursor.restart()
         if undelivered := outbox.undelivered(name, reason):
-            raise type(error)(f"{error}\n{undelivered}") from None
+            raise type(error)(f"{error}\n{undelivered}", error.safe) from None
         raise
     if cursor:
         cursor.close(highest)
@@ -270,28 +273,34 @@ def redo(job: str) -> str:
     return ", and ".join(steps)
 
 
-def _raise_for(report: RunReport, failures: Mapping[str, str], lost: int, read: int, rejected: int) -> None:
+def _raise_for(
+    report: RunReport, failures: Mapping[str, str], lost: int, read: int, rejected: int, reasons: Sequence[str] = ()
+) -> None:
     again = "run again for the rest" if RESUMES else "run again, from the beginning"
     if failures:
         others = " The others are done." if len(failures) < report["chunks"] else ""
+        what = f"{len(failures)} of {report['chunks']} chunks failed, the first with"
         raise ChunksFailedError(
-            f"{len(failures)} of {report['chunks']} chunks failed, the first with: {next(iter(failures.values()))}."
-            f"{others} Correct it unless it passes by itself, then {again}"
+            f"{what}: {next(iter(failures.values()))}.{others} Correct it unless it passes by itself, then {again}",
+            f"{what} {reasons[0]}",
         )
     if (elsewhere := report["totals"].get("rejected", 0) - report["rejected"]) > 0:
         raise RejectsElsewhereError(
             f"{elsewhere} rejected records are on the disks of other machines, in {settings.home / 'rejects'}:"
-            f" let {PREFIX}HOME be a folder that the machines of the cluster share"
+            f" let {PREFIX}HOME be a folder that the machines of the cluster share",
+            f"{elsewhere} rejected records are on the disks of other machines",
         )
     if read and (rejected == read or rejected > settings.max_rejected * read):
         what = f"all {read}" if rejected == read else f"{rejected} of {read}"
         where = f", with line and reason: {report['rejects_file']}" if report["rejects_file"] else ""
         raise TooManyRejectsError(
             f"{what} records were rejected{where}\ncorrect the source and run again; a run fails where all records are"
-            f" rejected, or a share above {settings.max_rejected:g} ({PREFIX}MAX_REJECTED)"
+            f" rejected, or a share above {settings.max_rejected:g} ({PREFIX}MAX_REJECTED)",
+            f"{what} records were rejected",
         )
     if lost:
         raise ResultsNotStoredError(
             f"all {report['chunks']} chunks are done, but the results of {lost} could not be stored; Prefect's log says"
-            " why (--verbose shows it), and `make setup` whether the store can be written to now"
+            " why (--verbose shows it), and `make setup` whether the store can be written to now",
+            f"the results of {lost} chunks could not be stored",
         )

@@ -10,9 +10,9 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, cast, get_type_hints
 
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from prefect import Flow
 
 PACKAGE = __name__.partition(".")[0]
+
+PLAIN = ("bool", "enum", "float", "greater", "int", "less", "literal", "time")
+"""How the types of pydantic's errors begin that numbers, durations and words from a list have."""
 
 app = App(
     name=PACKAGE, version_flags=(), help="Run flows that resume after a crash.", suppress_keyboard_interrupt=False
@@ -452,6 +455,51 @@ def _read_env_file() -> None:
             os.environ.setdefault(name, value)
 
 
+class _Stderr:
+    """Standard error, without the dump that Prefect prints of an invalid setting when it is imported."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.dropped = False
+
+    def write(self, text: str) -> int:
+        # The end of the dump's line comes by itself.
+        end = self.dropped and text == "\n"
+        self.dropped = text.startswith("Failed to initialize plugins: ")
+        return 0 if self.dropped or end else self.stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def _prefect_settings() -> Iterator[None]:
+    """Say in one line which of Prefect's settings is invalid: Prefect raises an error of pydantic on first use."""
+    with redirect_stderr(cast("TextIO", _Stderr(sys.stderr))):
+        try:
+            yield
+        except ValueError as error:
+            if not (said := _refused(error)):
+                raise
+            raise SettingsError(f"Prefect refuses {said}") from None
+
+
+def _refused(error: ValueError) -> str:
+    """Return the variable, its value unless that may be secret, and what it must be; empty if Prefect raises others."""
+    if isinstance(error, ValidationError) and error.title.endswith("Settings"):
+        fault = error.errors()[0]
+        field, *within = map(str, fault["loc"])
+        value, message = str(fault["input"]), fault["msg"]
+        shown = f"={value}" if fault["type"].startswith(PLAIN) and not within else ""
+    elif type(error).__module__ == "pydantic_settings.exceptions":
+        field, within, shown, message = str(error).split('"')[1], [""], "", "it must be JSON"
+    else:
+        return ""
+    names = [name for name in os.environ if name.startswith("PREFECT_") and name.endswith(field.upper())]
+    place = next((name for name in names if within or os.environ[name] == value), f"the setting {field}")
+    return f"{place}{shown}: {message}"
+
+
 def main() -> None:
     """Run the command line, and exit."""
     # Imports create many objects and little garbage: without the collector a command starts a tenth faster.
@@ -461,10 +509,11 @@ def main() -> None:
         # The option itself is parsed too late: this must be known before Prefect is imported.
         if "--verbose" not in sys.argv:
             _be_quiet()
-        if sys.argv[1:2] == ["run"]:
-            _run_app(*sys.argv[2:3] or [""])(sys.argv[2:], exit_on_error=False, print_error=False)
-        else:
-            app(sys.argv[1:], exit_on_error=False, print_error=False)
+        with _prefect_settings():
+            if sys.argv[1:2] == ["run"]:
+                _run_app(*sys.argv[2:3] or [""])(sys.argv[2:], exit_on_error=False, print_error=False)
+            else:
+                app(sys.argv[1:], exit_on_error=False, print_error=False)
     except KeyboardInterrupt:
         print(f"stopped; {_what_stays()}", file=sys.stderr)
         sys.exit(130)
@@ -496,11 +545,6 @@ def _what_stays() -> str:
 
 def _fail(error: Exception) -> int:
     """Print an expected error in one line, and return the exit code; other errors are faults of the code."""
-    if isinstance(error, ValidationError) and error.title.endswith("Settings"):
-        # One of Prefect's settings is invalid, so Prefect cannot be imported.
-        fault = error.errors()[0]
-        name = ".".join(map(str, (error.title, *fault["loc"])))
-        return _complain(f"Prefect refuses a setting, {name}: {fault['msg']}; correct its PREFECT_ variable")
     import httpx
 
     from . import upserts

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import prefect.settings
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from pydantic_settings import BaseSettings
 
 from . import alerts, checkpoints, deployments, discovery, drill, heartbeats, labels, results, server, upserts
 from .errors import INSTALL, FlowsError, reason
@@ -35,8 +36,18 @@ LEAST_DISK = 1 << 30
 """The minimum of free bytes on the disk of `home`."""
 CLOCKS_APART = 5.0
 """The maximum difference in seconds from the server's clock: heartbeats and schedules rely on both."""
-OF_LIBRARIES = ("PREFECT__", "PREFECT_INTEGRATIONS_", "PREFECT_LOGGING_", "PREFECT_PROFILE")
-"""What names of Prefect's variables begin with that `prefect.settings` does not list."""
+UNLISTED = ("PREFECT__", "PREFECT_INTEGRATIONS_", "PREFECT_LOGGING_", "PREFECT_PROFILE", "PREFECT_DATABASE_PASSWORD")
+"""What variables begin with that `prefect.settings` does not list. The last one is of `compose.yaml`."""
+SERVICES = {
+    "triggers": "automations never act: crashed runs go unnoticed, and no alert is sent",
+    "event_persister": "events are not kept",
+    "foreman": "a stopped worker still looks ready",
+    "late_runs": "no run becomes Late",
+    "repossessor": "a killed run blocks the next one",
+    "scheduler": "schedules start no run",
+    "task_run_recorder": "task runs are not recorded",
+}
+"""The services of a Prefect server that the project relies on, and what happens without them."""
 
 
 class Finding(NamedTuple):
@@ -146,12 +157,26 @@ def _settings() -> str:
     given = {name for name in map(str.upper, {*os.environ, *env_variables()}) if name.startswith(PREFIX)}
     if unknown := sorted(given - known):
         raise WrongError(f"nothing reads {', '.join(unknown)}; correct the name, or delete it")
+    for name in sorted(map(str.upper, {*os.environ, *env_variables()})):
+        if name.startswith("PREFECT_") and not name.startswith(UNLISTED) and not hasattr(prefect.settings, name):
+            if meant := get_close_matches(name, list(_prefect_names(prefect.settings.Settings)), 1, 0.9):
+                raise WrongError(f"Prefect reads no {name}; did you mean {meant[0]}?")
+            # The environment may have variables of other programs.
+            if name in map(str.upper, env_variables()):
+                raise WrongError(f"Prefect reads no {name} of `.env`; correct the name, or delete it")
     for name in map(str.upper, env_variables()):
-        if name.startswith("PREFECT_") and not name.startswith(OF_LIBRARIES) and not hasattr(prefect.settings, name):
-            raise WrongError(f"Prefect reads no {name} of `.env`; correct the name, or delete it")
         if name not in known and (meant := get_close_matches(name, known, 1, 0.9)):
             raise WrongError(f"nothing reads {name} of `.env`; did you mean {meant[0]}?")
     return f"{len(given)} given; `.env.example` lists all"
+
+
+def _prefect_names(settings_class: type[BaseSettings]) -> Iterator[str]:
+    """Yield the variables of Prefect's settings, without their older names."""
+    for name, field in settings_class.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseSettings):
+            yield from _prefect_names(field.annotation)
+        else:
+            yield f"{settings_class.model_config['env_prefix']}{name}".upper()
 
 
 def _flows() -> str:
@@ -182,14 +207,15 @@ def _database() -> str:
         raise NothingError("this project has none")
     discovery.flows()
     try:
-        ready, version_of = upserts.prepare(), upserts.check_rights()
+        upserts.probe()
+        ready, version_of, pending = upserts.prepare(), upserts.check_rights(), upserts.pending()
     except upserts.MISTAKES:
         raise
     except OSError as error:
         raise WrongError(f"its folder cannot be made: {error.strerror}; set {PREFIX}HOME to another") from None
     except upserts.ERRORS as error:
         raise WrongError(f"{upserts.place()} fails: {reason(error)}; mend it, or set {PREFIX}DATABASE_URL") from None
-    if pending := upserts.pending():
+    if pending:
         raise WrongError(f"migrations are not applied: {', '.join(pending)}; apply them: make setup")
     return f"{ready}; {version_of}"
 
@@ -200,6 +226,7 @@ def _jobs() -> str:
     flows = discovery.flows()
     failures: tuple[type[Exception], ...] = (OSError, *upserts.ERRORS)
     try:
+        upserts.probe()
         upserts.prepare()
         ours = suffix(upserts.epoch())
         jobs = [job.removesuffix(ours) for job, _, _ in checkpoints.status()]
@@ -249,6 +276,21 @@ def _clock(client: "SyncPrefectClient") -> str:
     if apart > CLOCKS_APART:
         raise WrongError(f"this clock and the server's are {apart:.0f} s apart; set both by NTP")
     return "as the server's"
+
+
+def _services(client: "SyncPrefectClient") -> str:
+    import httpx
+
+    try:
+        services = client._client.get("/admin/settings").json()["server"]["services"]
+    except (httpx.HTTPStatusError, KeyError, TypeError):
+        # As Prefect Cloud, which runs all of them.
+        raise NothingError("the server does not say which it runs") from None
+    if off := [name for name in SERVICES if services.get(name, {}).get("enabled") is False]:
+        without = "; ".join(f"{name} ({SERVICES[name]})" for name in off)
+        variables = " and ".join(f"PREFECT_SERVER_SERVICES_{name.upper()}_ENABLED=true" for name in off)
+        raise WrongError(f"the server does not run {without}; set {variables} for the server, and start it again")
+    return "the server runs those that the project needs"
 
 
 def _automation(client: "SyncPrefectClient") -> str:
@@ -311,6 +353,7 @@ CHECKS: dict[str, Callable[[], str]] = {
 ASKED: dict[str, Callable[["SyncPrefectClient"], str]] = {
     "versions": _versions,
     "clock": _clock,
+    "services": _services,
     "automation": _automation,
     "alerts": _alerts,
     "workers": _workers,

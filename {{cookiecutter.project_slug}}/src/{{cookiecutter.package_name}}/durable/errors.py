@@ -16,6 +16,11 @@ class FlowsError(SettingsError):
 class RunFailedError(Exception):
     """A run is incomplete. What it did is kept, and a new run does the rest."""
 
+    def __init__(self, message: str = "", safe: str = "") -> None:
+        """Set the message, and the reason that an alert may show: one line, without values of records."""
+        super().__init__(message)
+        self.safe = safe
+
 
 class ChunksFailedError(RunFailedError):
     """Some chunks failed. The others are done."""
@@ -49,6 +54,11 @@ def reason(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"the package {error.name} is missing; {INSTALL}"
     return one_line(getattr(error, "orig", None) or error)
+
+
+def safe_reason(error: BaseException) -> str:
+    """Return why something failed, as one line without values of records: at least the name of the error's class."""
+    return vars(error).get("safe") or type(error).__name__
 
 
 def one_line(error: object) -> str:

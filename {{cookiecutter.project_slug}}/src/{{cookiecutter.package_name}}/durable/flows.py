@@ -20,7 +20,7 @@ from prefect.runtime import flow_run
 
 from . import discovery, upserts
 from .context import FLOW, LOOKING, ChunksLeftError
-from .errors import InputError
+from .errors import InputError, safe_reason
 from .labels import REASON, label_run
 from .results import register
 from .runners import look_for_cluster, task_runner
@@ -118,13 +118,13 @@ def _running(name: str) -> Iterator[None]:
 
 @contextmanager
 def _telling() -> Iterator[None]:
-    """Label the run with the class of its error; see `alerts.py`."""
+    """Label the run with the reason of its failure; see `alerts.py`."""
     # An earlier attempt may have left a reason.
     label_run({REASON: ""})
     try:
         yield
     except Exception as error:
-        label_run({REASON: type(error).__name__})
+        label_run({REASON: safe_reason(error)})
         raise
 
 

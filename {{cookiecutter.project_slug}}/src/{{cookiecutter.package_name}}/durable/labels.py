@@ -20,7 +20,7 @@ from .settings import ProjectSettings
 TIMEOUT = 10.0
 """Seconds for labels on their way, before the last ones are sent."""
 JOB, DONE, REASON = "durable.job", "durable.done", "durable.reason"
-"""The labels: the job, how many of its chunks are done, and the class of the error that ended the run."""
+"""The labels: the job, how many of its chunks are done, and why the run failed, without values."""
 
 
 class AlertSettings(ProjectSettings):

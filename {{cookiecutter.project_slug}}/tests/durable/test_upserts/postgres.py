@@ -11,6 +11,7 @@ from decimal import Decimal
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from psycopg.errors import DeadlockDetected
@@ -39,6 +40,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
+from {{ cookiecutter.package_name }}.durable import discovery, doctor
 from {{ cookiecutter.package_name }}.durable import rows as rows_module
 from {{ cookiecutter.package_name }}.durable import upserts as upsert_module
 from {{ cookiecutter.package_name }}.durable.rows import Columns, Shape
@@ -339,3 +341,28 @@ def test_writers_without_the_order_of_keys_would_deadlock(ordered: bool, tmp_pat
         writers = [(step, tries, ordered, tmp_path) for step in (1, -1)]
         deadlocks = pool.starmap_async(collide, writers, chunksize=1).get(90)
     assert (sum(deadlocks) > 0) != ordered
+
+
+@pytest.mark.parametrize("right", ["SELECT", "INSERT", "UPDATE", "DELETE"])
+def test_doctor_finds_a_right_that_is_missing(right: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    discovery.flows()
+    prepare()
+    role = f"role_{uuid4().hex}"
+    others = ", ".join({"SELECT", "INSERT", "UPDATE", "DELETE"} - {right})
+    with database().begin() as connection:
+        connection.execute(text(f"CREATE ROLE {role}"))
+        connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {role}"))
+        connection.execute(text(f"GRANT {others} ON ALL TABLES IN SCHEMA public TO {role}"))
+    url = make_url(database_settings.database_url.get_secret_value()).update_query_dict({"options": f"-c role={role}"})
+    sink.release()
+    with monkeypatch.context() as patch:
+        secret = SecretStr(url.render_as_string(hide_password=False))
+        patch.setitem(vars(database_settings), "database_url", secret)
+        found = doctor._finding("database", doctor.CHECKS["database"])
+        sink.release()
+    with database().begin() as connection:
+        connection.execute(text(f"DROP OWNED BY {role}"))
+        connection.execute(text(f"DROP ROLE {role}"))
+    assert found.verdict == "wrong", found
+    assert "permission denied for table" in found.said
+    assert "grant SELECT, INSERT, UPDATE and DELETE on the project's tables to the user of" in found.said

@@ -13,14 +13,20 @@ from pydantic import SecretStr
 from sqlalchemy import Column, DateTime, Double, Integer, MetaData, Numeric, Table, func, select, text
 from sqlalchemy.exc import ArgumentError
 
+from {{ cookiecutter.package_name }}.durable import discovery, doctor
 from {{ cookiecutter.package_name }}.durable.settings import ROOT
 from {{ cookiecutter.package_name }}.durable.upserts import (
     ExactNumeric,
     UpsertReport,
     database,
     database_settings,
+    place,
+    prepare,
+    probe,
     upsert,
 )
+
+from tests.support import sink
 
 
 def table_of(kind: Any) -> Table:
@@ -120,3 +126,51 @@ def test_relative_path_in_the_url_does_not_depend_on_the_current_folder(
     for given, file in [("var/a.db", ROOT / "var" / "a.db"), (f"{tmp_path}/a.db", tmp_path / "a.db")]:
         monkeypatch.setitem(database_settings.__dict__, "database_url", SecretStr(f"sqlite:///{given}"))
         assert database.__wrapped__().url.database == str(file)
+
+
+def wrong() -> str:
+    """What `make doctor` says of the database, which has to be wrong."""
+    found = doctor._finding("database", doctor.CHECKS["database"])
+    assert found.verdict == "wrong", found
+    return found.said
+
+
+@pytest.mark.parametrize("mode", ["IMMEDIATE", "EXCLUSIVE"])
+def test_doctor_finds_a_locked_database_within_seconds(mode: str) -> None:
+    discovery.flows()
+    prepare()
+    with closing(sqlite3.connect(str(database().url.database), isolation_level=None)) as other:
+        other.execute(f"BEGIN {mode}")
+        began = time.monotonic()
+        assert wrong() == f"another process has locked {place()}; end it, or wait until it is done"
+        assert time.monotonic() - began < 20
+    assert doctor._finding("database", doctor.CHECKS["database"]).verdict == "ok"
+
+
+@pytest.mark.parametrize("table", ["sqlite_master", "alembic_version", "epochs", "steps"])
+def test_doctor_finds_a_damaged_page(table: str) -> None:
+    prepare()
+    sink.release()
+    file = Path(str(database().url.database))
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        found = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [table]).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    # The first page holds the header, then the schema.
+    first, end = (size * (found[0] - 1), size * found[0]) if found else (100, size)
+    content = bytearray(file.read_bytes())
+    content[first:end] = b"\xff" * (end - first)
+    file.write_bytes(content)
+    said = wrong()
+    assert said.startswith(f"{place()} is damaged ("), said
+    assert said.endswith("; put a backup in its place, or save what can be read: sqlite3 OLD .recover | sqlite3 NEW")
+    assert "\n" not in said
+
+
+def test_doctor_does_not_search_a_large_database_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of(Integer())
+    with database().begin() as connection:
+        table.create(connection)
+        upsert(connection, table, [{"id": n, "c": n} for n in range(100_000)])
+    monkeypatch.setattr("{{ cookiecutter.package_name }}.durable.upserts.PROBE", 0.0)
+    probe()

@@ -35,6 +35,10 @@ def place() -> str:
     return ""
 
 
+def probe() -> None:
+    """Check nothing: there is no database."""
+
+
 def check_rights() -> str:
     """Return nothing: there is no database."""
     return ""

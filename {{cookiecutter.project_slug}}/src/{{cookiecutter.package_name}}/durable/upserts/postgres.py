@@ -50,7 +50,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, REGCLASS, Insert, insert
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
 from . import migrations, tables
@@ -174,13 +174,24 @@ def place() -> str:
     return str(database().url)
 
 
+def probe() -> None:
+    """Check nothing: a server tells of both itself."""
+
+
 def check_rights() -> str:
     """Check that rows of all tables can be written, without writing any; return the version of PostgreSQL.
 
     Raises:
-        DBAPIError: the database is read-only, or its user lacks a right.
+        ArgumentError: the user lacks a right; the message says which.
+        DBAPIError: the database is read-only.
     """
-    tables.check_rights(database())
+    try:
+        tables.check_rights(database())
+    except DBAPIError as error:
+        if isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+            rights = "SELECT, INSERT, UPDATE and DELETE on the project's tables"
+            raise ArgumentError(f"{error.orig}: grant {rights} to the user of {place()}") from None
+        raise
     # A managed server adds what it is called there.
     with database().connect() as connection:
         return f"PostgreSQL {connection.execute(text('SHOW server_version')).scalar_one().split()[0]}"

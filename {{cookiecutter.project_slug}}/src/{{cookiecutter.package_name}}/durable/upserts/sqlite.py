@@ -6,8 +6,9 @@ the checkpoint do.
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, lru_cache
@@ -26,6 +27,7 @@ from sqlalchemy import (
     Float,
     Integer,
     MetaData,
+    NullPool,
     Numeric,
     String,
     Table,
@@ -73,6 +75,8 @@ MISTAKES: tuple[type[Exception], ...] = (ArgumentError,)
 
 BATCH = 5000
 """Rows in memory at a time."""
+PROBE = 3.0
+"""Seconds for `probe` to wait for a lock, and again to look for damage."""
 
 MET = "met"
 FILE = "file"
@@ -201,6 +205,34 @@ def _check_scales() -> None:
 def place() -> str:
     """Return the database's URL, without its password."""
     return str(database().url)
+
+
+def probe() -> None:
+    """Check within seconds that the file is neither locked nor damaged. In a large file damage may remain unseen.
+
+    Raises:
+        ArgumentError: it is. The message says what to do.
+    """
+    engine = create_engine(database().url, poolclass=NullPool, connect_args={"timeout": PROBE})
+    with closing(engine.raw_connection()) as pooled:
+        connection: Any = pooled.driver_connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+            deadline = time.monotonic() + PROBE
+            connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+            (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code == sqlite3.SQLITE_BUSY:
+                raise ArgumentError(f"another process has locked {place()}; end it, or wait until it is done") from None
+            # The file is read-only, which `check_rights` says, or so large that the time was up.
+            said = str(error) if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} else "ok"
+    if said != "ok":
+        raise ArgumentError(
+            f"{place()} is damaged ({' '.join(said.split())}); put a backup in its place, or save what can be read:"
+            " sqlite3 OLD .recover | sqlite3 NEW"
+        )
 
 
 def check_rights() -> str:

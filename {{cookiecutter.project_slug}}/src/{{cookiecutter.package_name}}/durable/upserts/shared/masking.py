@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import DBAPIError, StatementError
 
 
 def mask_errors(engine: Engine, message: Callable[[BaseException], str]) -> None:
@@ -30,6 +30,9 @@ def mask_errors(engine: Engine, message: Callable[[BaseException], str]) -> None
         cause.args = (said,)
         error.args = (f"({type(cause).__module__}.{type(cause).__name__}) {said}",)
         error.statement = error.params = error.code = None
+        if isinstance(error, DBAPIError):
+            # For alerts: see `errors.safe_reason`.
+            vars(error)["safe"] = f"{type(cause).__name__}: {said}"
 
 
 def masked(text: str) -> str:

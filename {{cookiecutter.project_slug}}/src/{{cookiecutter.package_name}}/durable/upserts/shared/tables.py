@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     TypeDecorator,
+    delete,
     false,
     insert,
     inspect,
@@ -96,7 +97,7 @@ def _exist(engine: Engine) -> bool:
 
 
 def check_rights(engine: Engine) -> None:
-    """Check that rows of all tables can be inserted and updated, without writing any.
+    """Check that rows of all tables can be inserted and updated, and those of `internal` deleted, without writing any.
 
     Raises:
         DBAPIError: the database is read-only, or its user lacks a right.
@@ -108,6 +109,8 @@ def check_rights(engine: Engine) -> None:
             none = select(*columns).where(false())
             connection.execute(insert(table).from_select(columns, none, include_defaults=False))
             connection.execute(update(table).values({column: column for column in columns}).where(false()))
+            if table.metadata is internal:
+                connection.execute(delete(table).where(false()))
 
 
 def epoch(engine: Engine) -> str:
