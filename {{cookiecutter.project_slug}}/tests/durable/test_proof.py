@@ -294,7 +294,8 @@ def test_fault_is_shown_again_by_the_command_of_the_report(tmp_path: Path) -> No
 def test_sound_flow_is_acquitted_and_nothing_of_the_owner_is_touched(tmp_path: Path) -> None:
     before = sorted(settings.home.rglob("*"))
     elsewhere = tmp_path / "elsewhere.log"
-    done = proof("--kills", "10" if cluster.IN_THREADS else "4", SOUND, home=tmp_path / "home", PLANTED_LOG=str(elsewhere))
+    kills = "10" if cluster.IN_THREADS else "4"
+    done = proof("--kills", kills, SOUND, home=tmp_path / "home", PLANTED_LOG=str(elsewhere))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Nothing that was compared was lost, doubled or different." in done.stdout
     numbered = ", keys of table planted_numbered" if upserts.WRITES else ""

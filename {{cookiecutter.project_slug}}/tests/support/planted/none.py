@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -21,8 +22,8 @@ from .parts import URL, Part, parts
 
 def note(what: object) -> None:
     """Write a line into a log, which is no outcome: it has a time."""
-    for log in (settings.home / "log", *os.environ.get("PLANTED_LOG", "").split()):
-        with open(log, "a") as file:
+    for log in (settings.home / "log", *map(Path, os.environ.get("PLANTED_LOG", "").split())):
+        with log.open("a") as file:
             file.write(f"{time.time()} {what}\n")
 
 

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -50,8 +51,8 @@ def row(part: Part) -> dict[str, Any]:
 
 def note(what: object) -> None:
     """Write a line into a log, which is no outcome: it has a time."""
-    for log in (settings.home / "log", *os.environ.get("PLANTED_LOG", "").split()):
-        with open(log, "a") as file:
+    for log in (settings.home / "log", *map(Path, os.environ.get("PLANTED_LOG", "").split())):
+        with log.open("a") as file:
             file.write(f"{time.time()} {what}\n")
 
 

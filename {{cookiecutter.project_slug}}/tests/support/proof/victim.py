@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from sqlalchemy import Engine, Insert, event
+from sqlalchemy import Engine, Insert, Table, event
 
 PREFIX = "{{ cookiecutter.package_name | upper }}_"
 POINTS = (
@@ -197,7 +197,10 @@ def watch_steps(here: Callable[[str], None], numbered: Path) -> None:
 def _table_with_numbered_keys(statement: str, context: Any) -> str:
     """Return the table into which a statement inserts rows without their key, or nothing."""
     inserted = getattr(context.compiled, "statement", None)
-    if not isinstance(inserted, Insert) or (key := inserted.table.autoincrement_column) is None:
+    if not isinstance(inserted, Insert) or not isinstance(inserted.table, Table):
+        return ""
+    key = inserted.table.autoincrement_column
+    if key is None:
         return ""
     columns = statement.partition("(")[2].partition(")")[0].split(", ")
     is_given = context.compiled.preparer.format_column(key) in columns and "nextval(" not in statement
@@ -280,15 +283,14 @@ def watch_requests(here: Callable[[str], None]) -> None:
 
     smtplib.SMTP.sendmail = sends  # type: ignore[method-assign,assignment]
     if importlib.util.find_spec("aiohttp"):
-        from aiohttp import ClientSession
+        session: Any = importlib.import_module("aiohttp").ClientSession
+        asked = session._request
 
-        asked = ClientSession._request
-
-        async def checked_async(self: ClientSession, method: str, url: Any, **options: Any) -> Any:
+        async def checked_async(self: Any, method: str, url: Any, **options: Any) -> Any:
             refuse(method, httpx.URL(str(self._build_url(url))).host)
             return await asked(self, method, url, **options)
 
-        ClientSession._request = checked_async  # type: ignore[method-assign]
+        session._request = checked_async
 
     httpx.HTTPTransport.handle_request = handle  # type: ignore[method-assign]
     httpx.AsyncHTTPTransport.handle_async_request = handle_async  # type: ignore[method-assign]
