@@ -680,6 +680,28 @@ FAULTS = [
         "test_alerts.py test_heartbeats.py",
     ),
     Fault(
+        "alerts: runs of namesakes too",
+        "alerts.py",
+        '                        ResourceSpecification({"prefect.resource.id": f"prefect.tag.{PROJECT}"}),\n',
+        "",
+        "test_alerts.py",
+    ),
+    Fault(
+        "doctor: services may be off",
+        "doctor.py",
+        'services.get(name, {}).get("enabled") is False',
+        "name not in services",
+        "test_doctor.py",
+    ),
+    Fault(
+        "doctor: the right to delete is not looked at",
+        "upserts/shared/tables.py",
+        "connection.execute(delete(table).where(false()))",
+        "pass",
+        "test_upserts.py",
+        POSTGRES,
+    ),
+    Fault(
         "alerts: an earlier URL stays", "alerts.py", "            _remove_blocks(client, None)\n", "", "test_alerts.py"
     ),
     Fault(
@@ -692,9 +714,9 @@ FAULTS = [
     Fault(
         "alerts: they tell what the error says",
         "flows.py",
-        "label_run({REASON: type(error).__name__})",
+        "label_run({REASON: safe_reason(error)})",
         "label_run({REASON: str(error)})",
-        "test_heartbeats.py",
+        "test_alerts.py",
     ),
     Fault(
         "drill: a new process need not find what is done",
