@@ -27,6 +27,7 @@ from {{ cookiecutter.package_name }}.durable import alerts, flows, labels, upser
 from {{ cookiecutter.package_name }}.durable.alerts import AUTOMATION, BLOCK, go_to, prepare_alerts
 from {{ cookiecutter.package_name }}.durable.errors import SettingsError, safe_reason
 from {{ cookiecutter.package_name }}.durable.labels import REASON, AlertSettings, label_run
+from {{ cookiecutter.package_name }}.durable.server import server
 from {{ cookiecutter.package_name }}.durable.settings import PROJECT
 
 from tests.support import toys
@@ -114,10 +115,16 @@ def test_wrong_url_is_an_error(url: str) -> None:
     assert url not in str(raised.value)
 
 
-def test_run_of_another_project_sends_no_alert(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_of_another_project_sends_no_alert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its flow has the same name. An automation of an earlier version, which knows flows alone, is replaced."""
-    goes_to(monkeypatch, WEBHOOK)
-    with get_client(sync_client=True) as client:
+    # A server that keeps events: that of the other tests may have no services.
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with (
+        temporary_settings(restore_defaults={PREFECT_API_URL}),
+        server(tmp_path / "server.log"),
+        get_client(sync_client=True) as client,
+    ):
+        goes_to(monkeypatch, WEBHOOK)
         (before,) = client.read_automations_by_name(AUTOMATION)
         assert isinstance(before.trigger, EventTrigger)
         assert isinstance(before.trigger.match_related, list)
@@ -136,7 +143,7 @@ def test_run_of_another_project_sends_no_alert(monkeypatch: pytest.MonkeyPatch) 
             client.set_flow_run_state(run.id, Failed(), force=True)
             failed = {"id": [f"prefect.flow-run.{run.id}"]}
             wanted = {"event": {"name": ["prefect.flow-run.Failed"]}, "any_resource": failed}
-            deadline = time.monotonic() + 180
+            deadline = time.monotonic() + 60
             while not (found := client._client.post("/events/filter", json={"filter": wanted}).json()["events"]):
                 assert time.monotonic() < deadline, "the server keeps no event"
                 time.sleep(0.2)
