@@ -1,6 +1,7 @@
 """The marks of a job's steps in the project's checkpoint, filled at once; imported by scripts that run in a project."""
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from durable_flights.durable import checkpoints
@@ -29,7 +30,8 @@ def fill(job: str, first: int, last: int) -> None:
 
     engine = there.database()
     create(engine)
-    rows = [{"job": job, "step": name} for name in names(first, last)]
+    now = datetime.now(UTC)
+    rows = [{"job": job, "step": name, "done_at": now} for name in names(first, last)]
     with engine.begin() as connection:
         if engine.dialect.name == "duckdb":
             # By its own numbers, for it takes half a millisecond to bind a row.

@@ -27,7 +27,7 @@ Work = Callable[[int], None]
 """Does the items of a block from this number on."""
 
 EFFECT = "INSERT INTO effects (item, n) VALUES (?, ?)"
-MARK = "INSERT INTO steps (job, step) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING step"
+MARK = "INSERT INTO steps (job, step, done_at) VALUES (?, ?, CURRENT_TIMESTAMP) ON CONFLICT DO NOTHING RETURNING step"
 
 
 def journal() -> tuple[Callable[[str], Work], dict[str, Work]]:

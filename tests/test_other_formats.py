@@ -17,10 +17,14 @@ VARIANTS = [{}, {"upsert": "none", "checkpoint": "file"}]
 @pytest.mark.rotating
 @pytest.mark.parametrize("variant", each(VARIANTS))
 def test_json_lines_are_read_and_bad_ones_set_aside(
-    baked: Callable[[Answers], Path], copy: Callable[[Path], Path], environment: dict[str, str], variant: Answers
+    baked: Callable[[Answers], Path],
+    copy: Callable[[Path], Path],
+    environment: dict[str, str],
+    types_cache: Path,
+    variant: Answers,
 ) -> None:
     project = copy(baked({**variant, "example": "none"}))
-    names = {**environment, "PYTHONPATH": path_of(project)}
+    names = {**environment, "PYTHONPATH": path_of(project), "MYPY_CACHE_DIR": str(types_cache)}
 
     def do(*arguments: str, code: int = 0) -> str:
         return said_by(project, names, sys.executable, "-m", *arguments, code=code, timeout=120)
