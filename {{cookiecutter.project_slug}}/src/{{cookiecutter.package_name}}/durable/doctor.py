@@ -154,17 +154,19 @@ def _settings() -> str:
     except FlowsError:
         raise NothingError("not checked: see flows") from None
     known = {f"{PREFIX}{name.upper()}" for name in (*ProjectSettings.names, "env_file")}
-    given = {name for name in map(str.upper, {*os.environ, *env_variables()}) if name.startswith(PREFIX)}
+    in_file = list(map(str.upper, env_variables()))
+    names = {*map(str.upper, os.environ), *in_file}
+    given = {name for name in names if name.startswith(PREFIX)}
     if unknown := sorted(given - known):
         raise WrongError(f"nothing reads {', '.join(unknown)}; correct the name, or delete it")
-    for name in sorted(map(str.upper, {*os.environ, *env_variables()})):
+    for name in sorted(names):
         if name.startswith("PREFECT_") and not name.startswith(UNLISTED) and not hasattr(prefect.settings, name):
             if meant := get_close_matches(name, list(_prefect_names(prefect.settings.Settings)), 1, 0.9):
                 raise WrongError(f"Prefect reads no {name}; did you mean {meant[0]}?")
             # The environment may have variables of other programs.
-            if name in map(str.upper, env_variables()):
+            if name in in_file:
                 raise WrongError(f"Prefect reads no {name} of `.env`; correct the name, or delete it")
-    for name in map(str.upper, env_variables()):
+    for name in in_file:
         if name not in known and (meant := get_close_matches(name, known, 1, 0.9)):
             raise WrongError(f"nothing reads {name} of `.env`; did you mean {meant[0]}?")
     return f"{len(given)} given; `.env.example` lists all"
