@@ -96,18 +96,19 @@ class Walk:
         del self.environment["PYTHONDONTWRITEBYTECODE"]
         self.database = variant.get("upsert", "sqlite") != "none"
 
-    def run(self, *arguments: object, code: int = 0) -> str:
+    def run(self, *arguments: object, code: int = 0, timeout: float = TIMEOUT) -> str:
         """Run a program in the project, and return what it says."""
         try:
-            return said_by(self.project, self.environment, *arguments, code=code, timeout=TIMEOUT)
+            return said_by(self.project, self.environment, *arguments, code=code, timeout=timeout)
         except AssertionError as error:
             error.add_note(f"Bake it again with:\n  {command(self.variant)}")
             raise
 
-    def make(self, *arguments: str, code: int = 0) -> str:
+    def make(self, *arguments: str, code: int = 0, timeout: float = TIMEOUT) -> str:
         """Call one of the project's commands, in the environment that runs these tests."""
         there = f"BIN={Path(sys.executable).parent}"
-        return self.run("make", "--no-print-directory", "--old-file=.venv/.ready", there, *arguments, code=code)
+        options = ["--no-print-directory", "--old-file=.venv/.ready", there]
+        return self.run("make", *options, *arguments, code=code, timeout=timeout)
 
     def check(self) -> None:
         """Call `make lint`, and run the tests of the owner's flows and those that look at what they are."""
@@ -241,7 +242,8 @@ def test_the_example_and_what_make_flow_writes_are_acquitted(
     walk = Walk(shutil.copytree(bake(**variant), tmp_path / "project"), variant, environment)
     for arguments in ("NAME=orders",), ("NAME=events", "FROM=api"):
         walk.make("flow", *arguments)
-    said = walk.make("prove", f"KILLS={50 if ALL else 4}")
+    # A cluster takes seconds to start, in each of the runs.
+    said = walk.make("prove", f"KILLS={50 if ALL else 2}", timeout=7200 if ALL else 1200)
     assert said.count("Nothing was lost, doubled or different.") == 3
 
 

@@ -674,15 +674,15 @@ FAULTS = [
     ),
     Fault(
         "alerts: runs of other projects too",
-        "alerts.py",
+        "heartbeats.py",
         '"prefect.resource.name": list(flows())',
         '"prefect.resource.name": ["*"]',
         "test_alerts.py test_heartbeats.py",
     ),
     Fault(
         "alerts: runs of namesakes too",
-        "alerts.py",
-        '                        ResourceSpecification({"prefect.resource.id": f"prefect.tag.{PROJECT}"}),\n',
+        "heartbeats.py",
+        '        ResourceSpecification({"prefect.resource.id": f"prefect.tag.{PROJECT}"}),\n',
         "",
         "test_alerts.py",
     ),

@@ -139,6 +139,18 @@ def test_killed_run_is_crashed_by_the_server_and_resumed(
         assert make(project, "deploy", "IMAGE=any", "WITHIN=10").returncode == 0
         (automation,) = client.read_automations_by_name(AUTOMATION)
         assert automation.description == "A run that has sent no heartbeat for 10 s is Crashed."
+        # Other projects on the server have their own automations, and may have flows of the same names.
+        other = client.create_deployment(client.create_flow_from_name(FLOW), "load-others")
+        silent = client.create_flow_run_from_deployment(other, state=Running())
+        emit_event(
+            "prefect.flow-run.heartbeat",
+            {"prefect.resource.id": f"prefect.flow-run.{silent.id}"},
+            related=[
+                {"prefect.resource.id": f"prefect.flow.{silent.flow_id}", "prefect.resource.role": "flow"}
+                | {"prefect.resource.name": FLOW},
+                {"prefect.resource.id": f"prefect.deployment.{other}", "prefect.resource.role": "deployment"},
+            ],
+        )
         flow_run = client.create_flow_run_from_deployment(deployment.id)
 
         def state() -> State:
@@ -147,7 +159,8 @@ def test_killed_run_is_crashed_by_the_server_and_resumed(
             return found
 
         def heartbeats() -> list[object]:
-            wanted = {"event": {"name": ["prefect.flow-run.heartbeat"]}}
+            resource = {"id": [f"prefect.flow-run.{flow_run.id}"]}
+            wanted = {"event": {"name": ["prefect.flow-run.heartbeat"]}, "resource": resource}
             return list(httpx.post(f"{ui}/events/filter", json={"filter": wanted}).raise_for_status().json()["events"])
 
         # With a home of its own, as on another machine: nothing is left of it here.
@@ -164,6 +177,7 @@ def test_killed_run_is_crashed_by_the_server_and_resumed(
         wait(lambda: not state().is_running(), log)
         assert state().is_crashed()
         assert state().message == "No heartbeat for 10 s: the process is gone."
+        assert client.read_flow_run(silent.id).state_name == "Running"
         # On a busy machine it was late first.
         wait(lambda: [text for text in receiver.texts if "is Crashed" in text and "next: make resume" in text], log)
         task_run = client.create_task_run(Task(lambda: None, name="task"), flow_run.id, "0", state=Running())
@@ -191,8 +205,6 @@ def test_killed_run_is_crashed_by_the_server_and_resumed(
         (folder / "bad.csv").write_text("id,name,amount,739190739\n1,739190739,739190739,739190739\n")
         failing = client.create_flow_run_from_deployment(deployment.id, parameters={"folder": str(folder)})
         late = client.create_flow_run_from_deployment(deployment.id)
-        # Other projects on the server have their own alerts, and may have flows of the same names.
-        other = client.create_deployment(client.create_flow_from_name(FLOW), "load-others")
         theirs = client.create_flow_run_from_deployment(other)
         client.set_flow_run_state(theirs.id, Failed(), force=True)
         subprocess.run([*command[:-2], str(failing.id)], env=environment, check=False, timeout=TIMEOUT)

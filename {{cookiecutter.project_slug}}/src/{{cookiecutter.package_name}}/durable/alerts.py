@@ -21,9 +21,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.types import SecretDict
 from pydantic import SecretStr
 
-from .discovery import flows
 from .errors import SettingsError
-from .heartbeats import save_automation
+from .heartbeats import deployed, save_automation
 from .labels import settings
 from .settings import PREFIX, PROJECT
 
@@ -64,14 +63,7 @@ def prepare_alerts() -> str:
                 trigger=EventTrigger(
                     expect={f"prefect.flow-run.{state}" for state in STATES},
                     match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-                    match_related=[
-                        ResourceSpecification(
-                            {"prefect.resource.role": "flow", "prefect.resource.name": list(flows())}
-                        ),
-                        ResourceSpecification({"prefect.resource.role": "deployment"}),
-                        # Other projects on the server may have flows of the same names.
-                        ResourceSpecification({"prefect.resource.id": f"prefect.tag.{PROJECT}"}),
-                    ],
+                    match_related=deployed(),
                     for_each={"prefect.resource.id"},
                     posture=Posture.Reactive,
                     threshold=1,

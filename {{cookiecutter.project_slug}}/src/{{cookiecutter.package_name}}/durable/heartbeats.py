@@ -26,7 +26,7 @@ HEARTBEAT = 180
 
 
 def watch_heartbeats(within: int | None = None) -> int:
-    """Create an automation that marks runs of the project's flows Crashed when their heartbeats stop. Idempotent.
+    """Create an automation that marks runs of the project's deployments Crashed when their heartbeats stop. Idempotent.
 
     Args:
         within: seconds without a heartbeat, at least 10; default: three times the interval between heartbeats.
@@ -43,9 +43,7 @@ def watch_heartbeats(within: int | None = None) -> int:
             after={"prefect.flow-run.heartbeat"},
             expect={"prefect.flow-run.heartbeat", *ended},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            match_related=ResourceSpecification(
-                {"prefect.resource.role": "flow", "prefect.resource.name": list(flows())}
-            ),
+            match_related=deployed(),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
@@ -64,6 +62,16 @@ def watch_heartbeats(within: int | None = None) -> int:
     with get_client(sync_client=True) as client:
         save_automation(client, wanted)
     return seconds
+
+
+def deployed() -> list[ResourceSpecification | dict[str, str | list[str]]]:
+    """Return what an event of a run of one of the project's deployments is related to."""
+    return [
+        ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": list(flows())}),
+        ResourceSpecification({"prefect.resource.role": "deployment"}),
+        # Other projects on the server may have flows of the same names.
+        ResourceSpecification({"prefect.resource.id": f"prefect.tag.{PROJECT}"}),
+    ]
 
 
 def save_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
