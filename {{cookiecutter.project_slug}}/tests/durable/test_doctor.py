@@ -290,20 +290,32 @@ def test_server_that_does_not_say_which_services_it_runs() -> None:
         assert asked("services", _client=nowhere).verdict == "-"
 
 
-def test_automation_that_is_switched_off() -> None:
-    off = asked("automation", read_automations_by_name=lambda _: [SimpleNamespace(enabled=False)])
-    assert (off.verdict, "is switched off" in off.said) == ("wrong", True)
+def automation(**given: object) -> SimpleNamespace:
+    trigger = SimpleNamespace(match_related=given.pop("match_related", heartbeats.OURS))
+    return SimpleNamespace(**{"name": "things: alerts", "enabled": True, "trigger": trigger} | given)
+
+
+@pytest.mark.parametrize(
+    ("automation", "said"),
+    [
+        (automation(enabled=False), "is switched off"),
+        (automation(match_related=heartbeats.OURS[:1]), "is of another version of this project; replace it"),
+    ],
+)
+def test_automation(automation: SimpleNamespace, said: str) -> None:
+    found = asked("automation", read_automations_by_name=lambda _: [automation])
+    assert (found.verdict, said in found.said) == ("wrong", True)
 
 
 @pytest.mark.parametrize(
     ("url", "automations", "verdict", "said"),
     [
         ("", [], "-", "nobody is told"),
-        ("", [SimpleNamespace(enabled=True)], "wrong", "alerts are still sent; end that: make deploy"),
+        ("", [automation()], "wrong", "alerts are still sent; end that: make deploy"),
         ("https://example.com", [], "wrong", "make deploy"),
-        ("https://example.com", [SimpleNamespace(enabled=False)], "wrong", "is switched off"),
-        ("https://example.com", [SimpleNamespace(enabled=True)], "ok", "is on"),
-        ("https://later.example.com", [SimpleNamespace(enabled=True)], "wrong", "send them there: make deploy"),
+        ("https://example.com", [automation(enabled=False)], "wrong", "is switched off"),
+        ("https://example.com", [automation()], "ok", "is on"),
+        ("https://later.example.com", [automation()], "wrong", "send them there: make deploy"),
     ],
 )
 def test_alerts(

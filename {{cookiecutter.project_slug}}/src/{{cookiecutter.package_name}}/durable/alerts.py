@@ -22,7 +22,7 @@ from prefect.types import SecretDict
 from pydantic import SecretStr
 
 from .errors import SettingsError
-from .heartbeats import deployed, save_automation
+from .heartbeats import OURS, save_automation
 from .labels import settings
 from .settings import PREFIX, PROJECT
 
@@ -63,7 +63,7 @@ def prepare_alerts() -> str:
                 trigger=EventTrigger(
                     expect={f"prefect.flow-run.{state}" for state in STATES},
                     match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-                    match_related=deployed(),
+                    match_related=OURS,
                     for_each={"prefect.resource.id"},
                     posture=Posture.Reactive,
                     threshold=1,

@@ -31,6 +31,7 @@ from .steps import suffix
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.events.schemas.automations import Automation
 
 LEAST_DISK = 1 << 30
 """The minimum of free bytes on the disk of `home`."""
@@ -299,9 +300,15 @@ def _automation(client: "SyncPrefectClient") -> str:
     known = client.read_automations_by_name(heartbeats.AUTOMATION)
     if not known:
         raise WrongError("none marks runs Crashed whose process is gone; create it: make deploy")
-    if not known[0].enabled:
-        raise WrongError(f"{heartbeats.AUTOMATION!r} is switched off; switch it on in the UI, or: make deploy")
-    return f"{heartbeats.AUTOMATION!r} is on"
+    return _on(known[0])
+
+
+def _on(automation: "Automation") -> str:
+    if not automation.enabled:
+        raise WrongError(f"{automation.name!r} is switched off; switch it on in the UI, or: make deploy")
+    if getattr(automation.trigger, "match_related", None) != heartbeats.OURS:
+        raise WrongError(f"{automation.name!r} is of another version of this project; replace it: make deploy")
+    return f"{automation.name!r} is on"
 
 
 def _alerts(client: "SyncPrefectClient") -> str:
@@ -313,11 +320,10 @@ def _alerts(client: "SyncPrefectClient") -> str:
         raise NothingError(f"{PREFIX}ALERT_URL is not set: nobody is told of runs that fail")
     if not known:
         raise WrongError("nobody is told of runs that fail, for nothing sends alerts; have it sent: make deploy")
-    if not known[0].enabled:
-        raise WrongError(f"{alerts.AUTOMATION!r} is switched off; switch it on in the UI, or: make deploy")
+    on = _on(known[0])
     if not alerts.go_to(client, known[0], url):
         raise WrongError(f"alerts go to another place than {PREFIX}ALERT_URL says; send them there: make deploy")
-    return f"{alerts.AUTOMATION!r} is on"
+    return on
 
 
 def _workers(client: "SyncPrefectClient") -> str:

@@ -14,13 +14,18 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
 
-from .discovery import flows
 from .settings import PROJECT
 
 AUTOMATION = f"{PROJECT}: crash runs without heartbeats"
 """The automation's name on the server."""
 MISSED = 3
 """The number of missed heartbeats after which a run is marked Crashed."""
+OURS: list[ResourceSpecification | dict[str, str | list[str]]] = [
+    ResourceSpecification({"prefect.resource.role": "deployment"}),
+    # Other projects on the server may have flows and deployments of the same names.
+    ResourceSpecification({"prefect.resource.id": f"prefect.tag.{PROJECT}"}),
+]
+"""What an event of a run of the project's deployments is related to."""
 HEARTBEAT = 180
 """Seconds between heartbeats: the default of Prefect 3.9."""
 
@@ -43,7 +48,7 @@ def watch_heartbeats(within: int | None = None) -> int:
             after={"prefect.flow-run.heartbeat"},
             expect={"prefect.flow-run.heartbeat", *ended},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            match_related=deployed(),
+            match_related=OURS,
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
@@ -62,16 +67,6 @@ def watch_heartbeats(within: int | None = None) -> int:
     with get_client(sync_client=True) as client:
         save_automation(client, wanted)
     return seconds
-
-
-def deployed() -> list[ResourceSpecification | dict[str, str | list[str]]]:
-    """Return what an event of a run of one of the project's deployments is related to."""
-    return [
-        ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": list(flows())}),
-        ResourceSpecification({"prefect.resource.role": "deployment"}),
-        # Other projects on the server may have flows of the same names.
-        ResourceSpecification({"prefect.resource.id": f"prefect.tag.{PROJECT}"}),
-    ]
 
 
 def save_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:

@@ -50,6 +50,7 @@ from {{ cookiecutter.package_name }}.durable.upserts import (
     UpsertReport,
     database,
     database_settings,
+    place,
     prepare,
     upsert,
 )
@@ -341,6 +342,20 @@ def test_writers_without_the_order_of_keys_would_deadlock(ordered: bool, tmp_pat
         writers = [(step, tries, ordered, tmp_path) for step in (1, -1)]
         deadlocks = pool.starmap_async(collide, writers, chunksize=1).get(90)
     assert (sum(deadlocks) > 0) != ordered
+
+
+@pytest.mark.parametrize("mode", ["SHARE", "ACCESS EXCLUSIVE"])
+def test_doctor_finds_a_locked_table_within_seconds(mode: str) -> None:
+    discovery.flows()
+    prepare()
+    with database().begin() as other:
+        other.execute(text(f"LOCK TABLE steps IN {mode} MODE"))
+        began = time.monotonic()
+        found = doctor._finding("database", doctor.CHECKS["database"])
+        assert time.monotonic() - began < 20
+    assert found.verdict == "wrong"
+    assert found.said.startswith(f"another session has locked a table of {place()}; end it")
+    assert doctor._finding("database", doctor.CHECKS["database"]).verdict == "ok"
 
 
 @pytest.mark.parametrize("right", ["SELECT", "INSERT", "UPDATE", "DELETE"])

@@ -82,6 +82,8 @@ MISTAKES: tuple[type[Exception], ...] = (ArgumentError,)
 
 BATCH = 5000
 """Rows in memory at a time, and per statement."""
+PROBE = 3
+"""Seconds for `check_rights` to wait for a lock."""
 PARTITIONED = "partitioned"
 
 __all__ = ["Connection", "ExactNumeric", "UpsertReport", "database", "insert", "upsert"]
@@ -182,12 +184,17 @@ def check_rights() -> str:
     """Check that rows of all tables can be written, without writing any; return the version of PostgreSQL.
 
     Raises:
-        ArgumentError: the user lacks a right; the message says which.
+        ArgumentError: the user lacks a right, or a table is locked. The message says which.
         DBAPIError: the database is read-only.
     """
     try:
-        tables.check_rights(database())
+        with database().begin() as connection:
+            connection.execute(text(f"SET LOCAL lock_timeout = '{PROBE}s'"))
+            tables.check_rights(connection)
     except DBAPIError as error:
+        if isinstance(error.orig, psycopg.errors.LockNotAvailable):
+            what = "end it (pg_stat_activity lists all), or wait until it is done"
+            raise ArgumentError(f"another session has locked a table of {place()}; {what}") from None
         if isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
             rights = "SELECT, INSERT, UPDATE and DELETE on the project's tables"
             raise ArgumentError(f"{error.orig}: grant {rights} to the user of {place()}") from None

@@ -241,7 +241,8 @@ def check_rights() -> str:
     Raises:
         DBAPIError: the database is read-only, or its user lacks a right.
     """
-    tables.check_rights(database())
+    with database().begin() as connection:
+        tables.check_rights(connection)
     return f"SQLite {sqlite3.sqlite_version}"
 
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 from sqlalchemy import (
     URL,
     Column,
+    Connection,
     DateTime,
     Dialect,
     Engine,
@@ -96,21 +97,20 @@ def _exist(engine: Engine) -> bool:
         return inspect(connection).has_table(epochs.name)
 
 
-def check_rights(engine: Engine) -> None:
+def check_rights(connection: Connection) -> None:
     """Check that rows of all tables can be inserted and updated, and those of `internal` deleted, without writing any.
 
     Raises:
         DBAPIError: the database is read-only, or its user lacks a right.
     """
-    with engine.begin() as connection:
-        for table in (*internal.sorted_tables, *metadata.sorted_tables):
-            # The database itself fills the others.
-            columns = [column for column in table.columns if column.computed is None and column.identity is None][:1]
-            none = select(*columns).where(false())
-            connection.execute(insert(table).from_select(columns, none, include_defaults=False))
-            connection.execute(update(table).values({column: column for column in columns}).where(false()))
-            if table.metadata is internal:
-                connection.execute(delete(table).where(false()))
+    for table in (*internal.sorted_tables, *metadata.sorted_tables):
+        # The database itself fills the others.
+        columns = [column for column in table.columns if column.computed is None and column.identity is None][:1]
+        none = select(*columns).where(false())
+        connection.execute(insert(table).from_select(columns, none, include_defaults=False))
+        connection.execute(update(table).values({column: column for column in columns}).where(false()))
+        if table.metadata is internal:
+            connection.execute(delete(table).where(false()))
 
 
 def epoch(engine: Engine) -> str:
