@@ -57,6 +57,12 @@ def test_exact_versions_are_read() -> None:
     assert outdated.pins(text) == {"numpy": "2.1, 2.4", "psycopg": "3.3"}
 
 
+def test_exact_versions_of_the_documentation_are_raised() -> None:
+    text = outdated.PROJECT.read_text(encoding="utf-8")
+    found = {f"{name}=={version}" for name, version in outdated.EXACT.findall(text)}
+    assert found >= set(tomllib.loads(text)["dependency-groups"]["docs"])
+
+
 def test_what_is_asked_for_is_what_is_pinned() -> None:
     assert outdated.requirements().keys() <= outdated.pins(outdated.REQUIREMENTS.read_text(encoding="utf-8")).keys()
 

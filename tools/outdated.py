@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,6 +18,9 @@ WORKFLOWS = (
     *sorted((ROOT / ".github/workflows").glob("*.yml")),
     ROOT / "{{cookiecutter.project_slug}}/ci/github/.github/workflows/ci.yml",
 )
+PROJECT = ROOT / "pyproject.toml"
+EXACT = re.compile(r'"([\w-]+)==([\d.]+)"')
+"""An exact version of what the documentation and the benchmarks need."""
 ACTION = re.compile(r"uses: (?P<name>[\w.-]+/[\w.-]+)@(?P<commit>[0-9a-f]{40}) # v(?P<version>[\d.]+)")
 COMPILE = ["--quiet", "--universal", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
 TIMEOUT = 60.0
@@ -32,13 +36,23 @@ def main(uv: str) -> None:
         if before.get(name) != after.get(name):
             print(f"{name}: {before.get(name, 'new')} -> {after.get(name, 'gone')}")
 
+    def newest(names: Iterable[str]) -> dict[str, str]:
+        asked = [*command, "-"]
+        found = subprocess.run(asked, cwd=ROOT, input="\n".join(names), stdout=subprocess.PIPE, text=True, check=True)
+        return pins(found.stdout)
+
     asked = requirements()
-    newest = subprocess.run(
-        [*command, "-"], cwd=ROOT, input="\n".join(asked), stdout=subprocess.PIPE, text=True, check=True
-    )
-    for name, version in pins(newest.stdout).items():
+    for name, version in newest(asked).items():
         if name in asked and version != after[name]:
             print(f"{name}: {version} is kept out by {asked[name]}, or by what needs an older one")
+
+    project = PROJECT.read_text(encoding="utf-8")
+    exact = dict(EXACT.findall(project))
+    known = newest(exact)
+    for name, version in exact.items():
+        if known[name] != version:
+            print(f"{name} in pyproject.toml: {version} -> {known[name]}")
+    PROJECT.write_text(EXACT.sub(lambda found: f'"{found[1]}=={known[found[1]]}"', project), encoding="utf-8")
 
     for workflow in WORKFLOWS:
         text = workflow.read_text(encoding="utf-8")
