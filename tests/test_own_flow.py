@@ -120,7 +120,7 @@ class Walk:
 
     def prove(self, flow: str) -> None:
         """Kill a flow in `make prove`, which has tests of its own."""
-        said = self.make("prove", f"FLOW={flow}", "KILLS=10")
+        said = self.make("prove", f"FLOW={flow}", "KILLS=2")
         assert "Nothing was lost, doubled or different." in said
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
