@@ -695,6 +695,28 @@ FAULTS = [
         POSTGRES,
     ),
     Fault(
+        "doctor: it waits for a lock without end",
+        "upserts/postgres.py",
+        """            connection.execute(text(f"SET LOCAL lock_timeout = '{PROBE}s'"))\n""",
+        "",
+        "test_upserts.py::test_doctor_finds_a_locked_table_within_seconds",
+        POSTGRES,
+    ),
+    Fault(
+        "migrations: a column that is gone is dropped",
+        "/{{cookiecutter.project_slug}}/migrations/env.py",
+        'elif f"drop={place}" in GIVEN:\n            GIVEN.remove(f"drop={place}")',
+        'elif True:\n            GIVEN[:] = [each for each in GIVEN if each != f"drop={place}"]',
+        "test_migrations.py",
+    ),
+    Fault(
+        "migrations: the digits of a renamed column are not looked at",
+        "upserts/sqlite.py",
+        "there.get(place, max(gone - {new[place]}, default=None))",
+        "there.get(place)",
+        "test_migrations.py",
+    ),
+    Fault(
         "alerts: an earlier URL stays", "alerts.py", "            _remove_blocks(client, None)\n", "", "test_alerts.py"
     ),
     Fault(

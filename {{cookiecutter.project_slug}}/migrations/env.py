@@ -5,7 +5,7 @@ from typing import Any
 
 from alembic import context
 from alembic.autogenerate.render import _repr_type
-from alembic.operations.ops import AddColumnOp, ModifyTableOps
+from alembic.operations.ops import AddColumnOp, AlterColumnOp, DropColumnOp, ModifyTableOps
 from sqlalchemy import literal, select, table
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.types import TypeDecorator, UserDefinedType
@@ -14,6 +14,8 @@ from {{ cookiecutter.package_name }}.durable.errors import InputError
 
 AUTOGENERATES: bool = getattr(context.config.cmd_opts, "autogenerate", False)
 """Whether this is `make migration`."""
+GIVEN = context.get_x_argument() if AUTOGENERATES else []
+"""What it is told: `rename=orders.net:amount`, `drop=orders.note`."""
 
 try:
     from {{ cookiecutter.package_name }}.durable import checkpoints, discovery, migrations, tables  # noqa: F401 - all tables stand on metadata
@@ -57,11 +59,62 @@ def check(_: Any, __: Any, scripts: list[Any]) -> None:
         scripts.clear()
         print("The database has the tables of the code: no migration is written.")
         return
-    for change in scripts[0].upgrade_ops.ops:
-        if isinstance(change, ModifyTableOps) and (names := unfillable(change)):
-            lack = f"rows of {change.table_name} would have no value for the new column {', '.join(names)}"
-            print(f"{lack}: make it nullable, or give it a server_default", file=sys.stderr)
-            sys.exit(2)
+    # What goes forth goes back in the reverse order.
+    for change, back in zip(scripts[0].upgrade_ops.ops, reversed(scripts[0].downgrade_ops.ops), strict=True):
+        if isinstance(change, ModifyTableOps):
+            keep_values(change, back)
+            if names := unfillable(change):
+                lack = f"rows of {change.table_name} would have no value for the new column {', '.join(names)}"
+                refuse(f"{lack}: make it nullable, or give it a server_default")
+    if GIVEN:
+        name, _, value = GIVEN[0].partition("=")
+        refuse(f"{name.upper()}={value} fits no change: name a column that the code lacks, and a new one of its table")
+
+
+def refuse(why: str) -> None:
+    """End `make migration`: nothing is written."""
+    print(why, file=sys.stderr)
+    sys.exit(2)
+
+
+def keep_values(change: ModifyTableOps, back: ModifyTableOps) -> None:
+    """Rename columns as RENAME says, drop those of DROP, and refuse what would lose values otherwise."""
+    table_name = f"{change.schema}.{change.table_name}" if change.schema else change.table_name
+    added = [part.column.name for part in change.ops if isinstance(part, AddColumnOp)]
+    for part in tuple(change.ops):
+        if isinstance(part, AlterColumnOp):
+            before, after = (getattr(kind, "scale", None) for kind in (part.existing_type, part.modify_type))
+            if None not in (before, after) and after < before:
+                place = f"{table_name}.{part.column_name}"
+                refuse(f"values of {place} would be rounded to {after} digits after the point: keep its {before}")
+        if not isinstance(part, DropColumnOp):
+            continue
+        place = f"{table_name}.{part.column_name}"
+        new = [name for name in added if f"rename={place}:{name}" in GIVEN]
+        if new:
+            GIVEN.remove(f"rename={place}:{new[0]}")
+            rename(change, part.column_name, new[0])
+            rename(back, new[0], part.column_name)
+        elif f"drop={place}" in GIVEN:
+            GIVEN.remove(f"drop={place}")
+        else:
+            other = added[0] if added else "NEW"
+            refuse(
+                f"the code has no column {place} any more, and its values would be lost. If it has another name now:"
+                f" RENAME={place}:{other}; to drop it: DROP={place}"
+            )
+
+
+def rename(change: ModifyTableOps, old: str, new: str) -> None:
+    """Have a table's changes rename a column, instead of dropping it and adding another."""
+    renamed = AlterColumnOp(change.table_name, old, schema=change.schema, modify_name=new)
+    others = [
+        part
+        for part in change.ops
+        if not (isinstance(part, DropColumnOp) and part.column_name == old)
+        and not (isinstance(part, AddColumnOp) and part.column.name == new)
+    ]
+    change.ops = [renamed, *others]
 
 
 def unfillable(change: ModifyTableOps) -> list[str]:

@@ -407,7 +407,7 @@ def test_run_of_bad_records_alone_fails_each_time(
         said, todo, page = capsys.readouterr().err.splitlines()
         file = settings.home / "rejects" / FLOW / "some.csv"
         assert said == f"all 2 records were rejected, with line and reason: {file}"
-        assert todo.startswith("correct the source and run again; a run fails where all records are rejected")
+        assert todo.startswith("correct the source and run again; a run fails if all of its job's records are rejected")
         assert page.startswith(f"this run: {api.removesuffix('/api')}")
 
 

@@ -47,7 +47,7 @@ flow: load-probes
 job: load-probes/probes
 done: 2 of 3 chunks
 reason: 1 of 3 chunks failed, the first with InputError; its log says more
-next: .venv/bin/prefect flow-run retry {id}
+next: correct the cause, then .venv/bin/prefect flow-run retry {id}
 page: {url}/runs/flow-run/{id}"""
 
 

@@ -96,10 +96,11 @@ class Project:
         """Create the tables in a new database, or apply the migrations that it does not have."""
         assert self.do(PREPARE) == (0, "")
 
-    def migration(self) -> str:
+    def migration(self, *given: str) -> str:
         """Write the migration from the database to the code; return its text, which is empty where nothing changes."""
         known = set(self.versions.glob("*.py"))
-        code, said = self.do(MIGRATION)
+        options = "".join(f"'-x', '{each}', " for each in given)
+        code, said = self.do(MIGRATION.replace("[", f"[{options}", 1))
         assert code == 0, said
         scripts = set(self.versions.glob("*.py")) - known
         assert said == ("" if scripts else NOTHING)
@@ -186,6 +187,31 @@ def test_new_column_without_a_value_for_rows_is_refused(filled: Project) -> None
 
 
 @pytest.mark.slow
+def test_column_is_renamed_or_dropped_only_if_that_is_said(filled: Project) -> None:
+    filled.module.write_text(MODULE % 'Column("amount", Integer)')
+    lost = "the code has no column made_up.value any more, and its values would be lost. If it has another name now:"
+    said = f"{lost} RENAME=made_up.value:amount; to drop it: DROP=made_up.value\n"
+    assert filled.do(MIGRATION) == (2, said)
+    for given in ("rename=made_up.value:amuont", "drop=made_up.id"):
+        assert filled.do(MIGRATION.replace("[", f"['-x', '{given}', ", 1))[0] == 2
+    written = "".join(filled.migration("rename=made_up.value:amount").split())
+    assert written.count("'value',new_column_name='amount')") == 1
+    assert written.count("'amount',new_column_name='value')") == 1
+    filled.prepare()
+    assert columns("made_up") == ["id", "amount"]
+    execute("UPDATE made_up SET amount = 8 WHERE amount = 7")
+    assert filled.migration() == ""
+
+    filled.module.write_text(MODULE % 'Column("note", Integer)')
+    said = "DROP=made_up.nothing fits no change: name a column that the code lacks, and a new one of its table\n"
+    given = "'-x', 'drop=made_up.nothing', '-x', 'drop=made_up.amount', "
+    assert filled.do(MIGRATION.replace("[", f"[{given}", 1)) == (2, said)
+    filled.migration("drop=made_up.amount")
+    filled.prepare()
+    assert columns("made_up") == ["id", "note"]
+
+
+@pytest.mark.slow
 def test_other_key_is_refused(filled: Project) -> None:
     filled.module.write_text(MODULE % OLD.replace(")", ", primary_key=True)"))
     said = "the primary key of the table made_up is id in the database, and id, value in the code. A migration cannot"
@@ -210,6 +236,32 @@ def test_more_digits_than_the_database_keeps_are_refused(project: Project, digit
     assert re.match(found, said)
     project.module.write_text(MODULE % f'Column("value", ExactNumeric(9, {digits}))')
     project.prepare()
+
+
+@pytest.mark.slow
+def test_renamed_column_keeps_its_digits(project: Project) -> None:
+    project.module.write_text(MODULE % 'Column("value", ExactNumeric(9, 2))')
+    project.prepare()
+    execute("INSERT INTO made_up (id, value) VALUES (1, 7)")
+    project.module.write_text(MODULE % 'Column("amount", ExactNumeric(9, 3))')
+    project.migration("rename=made_up.value:amount")
+    for code in (SETUP, STATUS):
+        ended, said = project.do(code)
+        assert (ended, "digits after the point" in said) == (2, True), said
+    project.module.write_text(MODULE % 'Column("amount", ExactNumeric(9, 2))')
+    project.prepare()
+    project.prepare()
+
+
+@pytest.mark.slow
+def test_fewer_digits_are_refused(project: Project) -> None:
+    project.module.write_text(MODULE % 'Column("value", ExactNumeric(9, 2))')
+    project.prepare()
+    execute("INSERT INTO made_up (id, value) VALUES (1, 7)")
+    project.module.write_text(MODULE % 'Column("value", ExactNumeric(9, 1))')
+    # SQLite, which keeps integers, sees it later.
+    said = [project.do(code) for code in (MIGRATION, STATUS)]
+    assert any(code == 2 and "digits after the point" in text for code, text in said), said
 
 
 def test_new_database_is_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -301,7 +301,7 @@ def test_sound_flow_is_acquitted_and_nothing_of_the_owner_is_touched(tmp_path: P
     numbered = ", keys of table planted_numbered" if upserts.WRITES else ""
     varying = f"{numbered}, text of file log of the home".removeprefix(", ")
     assert f"| not compared: they differ from run to run | {varying} |" in done.stdout
-    assert f"| not compared: written outside the home | {elsewhere} |" in done.stdout
+    assert f"| not compared: written outside the home (`settings.home`) | {elsewhere} |" in done.stdout
     assert sorted(path.name for path in tmp_path.rglob("*")) == [elsewhere.name, "home", f"{SOUND}.md", "proof"]
     assert sorted(settings.home.rglob("*")) == before
 

@@ -294,8 +294,8 @@ def _raise_for(
         what = f"all {read}" if rejected == read else f"{rejected} of {read}"
         where = f", with line and reason: {report['rejects_file']}" if report["rejects_file"] else ""
         raise TooManyRejectsError(
-            f"{what} records were rejected{where}\ncorrect the source and run again; a run fails where all records are"
-            f" rejected, or a share above {settings.max_rejected:g} ({PREFIX}MAX_REJECTED)",
+            f"{what} records were rejected{where}\ncorrect the source and run again; a run fails if all of its job's"
+            f" records are rejected, or a share above {settings.max_rejected:g} ({PREFIX}MAX_REJECTED)",
             f"{what} records were rejected",
         )
     if lost:

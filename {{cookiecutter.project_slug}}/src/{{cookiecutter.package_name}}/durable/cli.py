@@ -567,6 +567,6 @@ def _fail(error: Exception) -> int:
         print(f"the cluster refuses this run: {str(error).splitlines()[-1]}", file=sys.stderr)
         return 1
     if isinstance(error, OSError | StoreError):
-        print(str(error).splitlines()[0], file=sys.stderr)
+        print(f"{str(error).splitlines()[0]}; make doctor says what is wrong", file=sys.stderr)
         return 1
     raise error

@@ -3,6 +3,8 @@
 The owner edits the new files. Each kind of source has its own folder of skeletons, beside those that all flows share.
 """
 
+import ast
+import builtins
 import keyword
 import re
 from importlib.resources import files
@@ -45,25 +47,10 @@ def write_flow(name: str, source: Source = "files") -> list[str]:
         raise InputError(f"no flow was written: {reason}")
     # With the old tables only: a migration must create the new one, also in databases elsewhere.
     upserts.prepare(upgrade=True)
-    templates = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701 - code
-    values = {
-        "name": name,
-        "module": module,
-        "camel": "".join(map(str.capitalize, name.split("-"))),
-        "package": PACKAGE,
-        "prefix": PREFIX,
-        "database": upserts.WRITES,
-        "retries": bool(RETRIES),
-        "cached": ACROSS_RUNS,
-        "remembers": checkpoints.REMEMBERS,
-        "goes_on": checkpoints.REMEMBERS and ACROSS_RUNS,
-    }
     for skeleton, target in targets.items():
-        text = files(__package__).joinpath("skeletons", skeleton).read_text(encoding="utf-8")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(templates.from_string(text).render(values), encoding="utf-8")
-    entry = files(__package__).joinpath("skeletons", "deployment.yaml.jinja").read_text(encoding="utf-8")
-    _add_deployment(templates.from_string(entry).render(values))
+        target.write_text(_text(skeleton, name), encoding="utf-8")
+    _add_deployment(_text("deployment.yaml.jinja", name))
     said = [f"wrote {path.relative_to(ROOT)}" for path in targets.values()]
     said.append(f"wrote an entry in {PREFECT_YAML.name}")
     discovery.flows()
@@ -74,6 +61,36 @@ def write_flow(name: str, source: Source = "files") -> list[str]:
         "api": f"{' and '.join(edited)}, and set {PREFIX}{module.upper()}_API_URL",
     }
     return [*said, f"next: make run FLOW=load-{name}; then edit {yours[source]}"]
+
+
+def _text(skeleton: str, name: str) -> str:
+    """Return the text of a skeleton for a flow with this name."""
+    templates = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701 - code
+    text = files(__package__).joinpath("skeletons", skeleton).read_text(encoding="utf-8")
+    return templates.from_string(text).render(
+        name=name,
+        module=name.replace("-", "_"),
+        camel="".join(map(str.capitalize, name.split("-"))),
+        package=PACKAGE,
+        prefix=PREFIX,
+        database=upserts.WRITES,
+        retries=bool(RETRIES),
+        cached=ACROSS_RUNS,
+        remembers=checkpoints.REMEMBERS,
+        goes_on=checkpoints.REMEMBERS and ACROSS_RUNS,
+    )
+
+
+def _names(code: str) -> set[str]:
+    """Return the names that code uses or gives."""
+    names = set()
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.Name(id=name) | ast.arg(arg=name) | ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                names.add(name)
+            case ast.alias(name=name, asname=other):
+                names.add(other or name)
+    return names
 
 
 def _targets(module: str, name: str, source: Source) -> dict[str, Path]:
@@ -103,6 +120,10 @@ def _unusable(name: str, module: str, targets: dict[str, Path]) -> str:
         return f"{name!r} has {len(name)} characters; at most {LONGEST} keep the lines of its code short"
     if keyword.iskeyword(module) or keyword.issoftkeyword(module):
         return f"{name!r} is a keyword of Python"
+    # With another name, so that what is found is not the flow's own.
+    code = [_text(skeleton, f"{name}-0") for skeleton in targets if skeleton.endswith(".py.jinja")]
+    if hasattr(builtins, module) or module in set[str]().union(*map(_names, code)):
+        return f"its code uses the name {module} for something else; add a word, as in {name}-of-today"
     if f"load-{name}" in discovery.flows():
         return f"there is a flow load-{name}"
     if module in upserts.table_names():

@@ -101,7 +101,10 @@ class Settings(ProjectSettings):
     workers: int = Field(default=2, ge=1, le=64)
     """Chunks loaded at a time: threads of the run's process, or processes of its cluster."""
     max_rejected: float = Field(default=0.5, ge=0, le=1)
-    """The share of rejected records above which a run fails. It also fails if all records are rejected."""
+    """The share of a job's records above which a run fails if they are rejected. It also fails if all are.
+
+    Records of earlier runs count, so that a resumed run ends like an undisturbed one.
+    """
 
 
 settings = Settings()

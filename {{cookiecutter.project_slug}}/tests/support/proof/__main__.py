@@ -118,7 +118,7 @@ class Verdict:
             yield f"| other faults | {counts.total()} |"
         yield f"| requests sent again with their idempotency key | {self.repeats} |"
         if self.outside:
-            yield f"| not compared: written outside the home | {', '.join(sorted(self.outside))} |"
+            yield f"| not compared: written outside the home (`settings.home`) | {', '.join(sorted(self.outside))} |"
         if self.varying:
             names = ", ".join(sorted(f"{part} of {place}" for part, place in self.varying))
             yield f"| not compared: they differ from run to run | {names} |"
@@ -143,14 +143,14 @@ class Verdict:
         return f"make prove FLOW={self.flow} {trials}{real}{arguments}"
 
 
-def prove(place: Laboratory, verdict: Verdict, plan: "Plan", resumes: bool, advance: Callable[[int], None]) -> None:
+def prove(place: Laboratory, verdict: Verdict, plan: "Plan", skips: bool, advance: Callable[[int], None]) -> None:
     """Prove a flow: run it undisturbed, then kill it in one trial after the other, and compare.
 
     Raises:
         ProofError: it fails when nobody disturbs it, or no kill has struck.
     """
     began = time.monotonic()
-    expected, length = undisturbed(place, verdict, resumes, advance)
+    expected, length = undisturbed(place, verdict, skips, advance)
     if not (verdict.faults and plan.until_fault):
         with pool_of(plan.jobs, place) as pool:
             trials = plan.trials(verdict.passed, length)
@@ -175,7 +175,7 @@ def prove(place: Laboratory, verdict: Verdict, plan: "Plan", resumes: bool, adva
 
 
 def undisturbed(
-    place: Laboratory, verdict: Verdict, resumes: bool, advance: Callable[[int], None]
+    place: Laboratory, verdict: Verdict, skips: bool, advance: Callable[[int], None]
 ) -> tuple[State, float]:
     """Run a flow twice with nobody disturbing it, the second time anew and then once more; note what is wrong already.
 
@@ -201,7 +201,7 @@ def undisturbed(
         states.append(trial.state())
         if len(states) == 2:
             verdict.varying = varying(*states)
-            faults = _second_run(trial, said, states[1], verdict.varying, resumes)
+            faults = _second_run(trial, said, states[1], verdict.varying, skips)
             advance(1)
         trial.end()
     faults += [
@@ -231,7 +231,7 @@ def _files(folder: Path) -> set[tuple[str, int]]:
     return found
 
 
-def _second_run(trial: Trial, said: str, before: State, differing: Varying, resumes: bool) -> list[Fault]:
+def _second_run(trial: Trial, said: str, before: State, differing: Varying, skips: bool) -> list[Fault]:
     """Run a flow again after all is done: it is to leave everything as it is, and do no chunk again."""
     code, again = trial.run()
     if code:
@@ -241,7 +241,7 @@ def _second_run(trial: Trial, said: str, before: State, differing: Varying, resu
         for fault in compare(before, trial.state(), differing)
     ]
     counts = [re.findall(r": (\d+) chunks, \d+ skipped, (\d+) done", each) for each in (said, again)]
-    if resumes and counts[0] and counts[0] == counts[1] and counts[1][-1][1] != "0":
+    if skips and counts[0] and counts[0] == counts[1] and counts[1][-1][1] != "0":
         faults.append(Fault(f"done again by a second run: {SUSPECT}", "chunks", int(counts[1][-1][1])))
     return faults
 
@@ -343,8 +343,8 @@ def run(given: Sequence[str]) -> int:
     settings = {**project["settings"], "PROOF_REAL": " ".join(asked.real)}
     with laboratory(settings, packages) as place:
         console.print(f"Each trial has an empty home, database and store of its own, in {place.folder}.")
-        console.print("Requests of httpx that change something go to a receiver here. Yours is what your flow reads.")
-        console.print("What it writes outside its home is yours too, and not compared.")
+        console.print("Requests of httpx that change something go to a receiver here. Your flow reads its real source.")
+        console.print("What it writes outside its home is really written, and not compared.")
         plan = Plan(2 * len(at) or asked.kills, at, asked.seed, asked.until_fault, asked.jobs)
         verdicts = []
         for flow in asked.flows or project["flows"]:
@@ -352,7 +352,7 @@ def run(given: Sequence[str]) -> int:
             verdicts.append(verdict)
             with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
                 advance = partial(progress.advance, progress.add_task(flow, total=UNDISTURBED + plan.kills))
-                prove(place, verdict, plan, project["resumes"], advance)
+                prove(place, verdict, plan, flow in project["skips"], advance)
             console.print("\n".join(verdict.lines()), markup=False)
             if not at:
                 keep(verdict, Path(project["home"], "proof"), console)

@@ -5,7 +5,9 @@ import os
 import sys
 from typing import Any
 
-from {{ cookiecutter.package_name }}.durable import discovery
+from prefect import Flow
+
+from {{ cookiecutter.package_name }}.durable import Cursor, checkpoints, discovery
 from {{ cookiecutter.package_name }}.durable.chunks import RESUMES
 from {{ cookiecutter.package_name }}.durable.errors import SettingsError
 from {{ cookiecutter.package_name }}.durable.settings import (
@@ -19,7 +21,7 @@ from {{ cookiecutter.package_name }}.durable.settings import (
 
 def describe() -> dict[str, Any]:
     """Return the flows of the project, its home, and the settings of its owner in the environment and `.env`."""
-    flows = list(discovery.flows())
+    flows = discovery.flows()
     yours = {
         f"{PREFIX}{name.upper()}"
         for name, place in ProjectSettings.names.items()
@@ -27,12 +29,18 @@ def describe() -> dict[str, Any]:
     }
     given = {name.upper(): value for name, value in {**env_variables(), **os.environ}.items() if value is not None}
     return {
-        "flows": flows,
+        "flows": list(flows),
         "home": str(settings.home),
         # All others lead to places that the proof may not touch.
         "settings": {name: value for name, value in given.items() if name in yours},
-        "resumes": RESUMES,
+        "skips": [name for name, flow in flows.items() if _skips(flow)],
     }
+
+
+def _skips(flow: Flow[Any, Any]) -> bool:
+    """Say whether a second run of a flow skips what is done: without marks, each load of a cursor is a new one."""
+    loads_changes = Cursor in vars(sys.modules[flow.fn.__module__]).values()
+    return RESUMES and (checkpoints.REMEMBERS or not loads_changes)
 
 
 if __name__ == "__main__":

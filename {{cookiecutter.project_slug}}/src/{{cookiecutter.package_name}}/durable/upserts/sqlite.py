@@ -186,11 +186,15 @@ def _check_scales() -> None:
         exists = inspect(connection).has_table(_scales.name)
         there = dict(connection.execute(select(_scales.c.place, _scales.c.scale)).tuples().all()) if exists else {}
         new = {place: scale for place, (_, scale) in here.items() if there.get(place) != scale}
-        for place in new.keys() & there.keys():
+        for place in new:
             column = here[place][0]
-            if connection.execute(select(column).where(column.is_not(None)).limit(1)).first():
+            # A new column may be one that was renamed: it has the scale of one that is gone.
+            table = column.table.fullname
+            gone = {there[name] for name in there.keys() - here.keys() if name.rpartition(".")[0] == table}
+            before = there.get(place, max(gone - {new[place]}, default=None))
+            if before is not None and connection.execute(select(column).where(column.is_not(None)).limit(1)).first():
                 raise migrations.ChangedError(
-                    f"the column {place} has {there[place]} digits after the point in the database, and {new[place]} in"
+                    f"the column {place} has {before} digits after the point in the database, and {new[place]} in"
                     " the code. A migration cannot change it: start anew if nothing is to be kept, else give the column"
                     " another name; docs/writing.md says how"
                 )
