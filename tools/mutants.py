@@ -699,7 +699,7 @@ FAULTS = [
         "upserts/postgres.py",
         """            connection.execute(text(f"SET LOCAL lock_timeout = '{PROBE}s'"))\n""",
         "",
-        "test_upserts.py::test_doctor_finds_a_locked_table_within_seconds",
+        "test_upserts.py",
         POSTGRES,
     ),
     Fault(
