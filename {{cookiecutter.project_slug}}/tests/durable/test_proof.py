@@ -18,7 +18,7 @@ from {{ cookiecutter.package_name }}.durable.chunks import RESUMES
 from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT, ProjectSettings, settings
 
 from tests.support import cluster, sink
-from tests.support.proof.__main__ import Plan, Verdict, _files
+from tests.support.proof.__main__ import CAUSES, Plan, Verdict, _files
 from tests.support.proof.comparison import LONGEST, Fault, Request, State, compare, repeats, varying
 from tests.support.proof.trials import Kill, ProofError
 from tests.support.proof.victim import OURS, POINTS
@@ -216,6 +216,15 @@ def test_report_counts_the_kills_and_has_a_command_for_each_fault() -> None:
     assert "  Usual cause: no Idempotency-Key, or a random one: use `step.send`, or a key made of the data." in lines
     seen = '7 in 2 trials, such as `["1"]`'
     assert f'- **lost** in a: {seen}; {again} AT="1.5s TERM, 2s" ARGS="--folder x"`' in lines
+
+
+def test_causes_of_kills_are_left_out_where_runs_differ_without_one() -> None:
+    for undisturbed in ([], [Fault("different without a kill", "table a")]):
+        verdict = Verdict("load-orders", [])
+        verdict.add(undisturbed, [])
+        verdict.add([Fault("lost", "table a")], [Kill("3s")])
+        said = "\n".join(verdict.lines())
+        assert (CAUSES["lost table"] in said) == (not undisturbed)
 
 
 # Requests of other clients

@@ -124,12 +124,15 @@ class Verdict:
             yield f"| not compared: they differ from run to run | {names} |"
         yield f"| seconds | {self.seconds:.0f} |"
         yield ""
+        # What differs without a kill has other causes than the kills.
+        unsteady = {fault.where for fault, kills in self.faults.items() if not kills}
         for fault, kills in self.faults.items():
             trials = self.trials[fault]
             seen = f"{self.counts[fault]} in {trials} trial{'s' * (trials > 1)}" if kills else f"{fault.count}"
             example = f", such as `{fault.example}`" if fault.example else ""
             yield f"- **{fault.what}** in {fault.where}: {seen}{example}; to see it again: `{self.command(kills)}`"
-            if cause := CAUSES.get(f"{fault.what.partition(' ')[0]} {fault.where.partition(' ')[0]}"):
+            cause = CAUSES.get(f"{fault.what.partition(' ')[0]} {fault.where.partition(' ')[0]}")
+            if cause and not (kills and fault.where in unsteady):
                 yield f"  Usual cause: {cause}."
         if not self.faults:
             compared = "" if not (self.outside or self.varying) else " that was compared"
