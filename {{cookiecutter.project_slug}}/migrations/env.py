@@ -82,14 +82,13 @@ def keep_values(change: ModifyTableOps, back: ModifyTableOps) -> None:
     table_name = f"{change.schema}.{change.table_name}" if change.schema else change.table_name
     added = [part.column.name for part in change.ops if isinstance(part, AddColumnOp)]
     for part in tuple(change.ops):
+        place = f"{table_name}.{getattr(part, 'column_name', '')}"
         if isinstance(part, AlterColumnOp):
             before, after = (getattr(kind, "scale", None) for kind in (part.existing_type, part.modify_type))
             if None not in (before, after) and after < before:
-                place = f"{table_name}.{part.column_name}"
                 refuse(f"values of {place} would be rounded to {after} digits after the point: keep its {before}")
         if not isinstance(part, DropColumnOp):
             continue
-        place = f"{table_name}.{part.column_name}"
         new = [name for name in added if f"rename={place}:{name}" in GIVEN]
         if new:
             GIVEN.remove(f"rename={place}:{new[0]}")
@@ -98,7 +97,7 @@ def keep_values(change: ModifyTableOps, back: ModifyTableOps) -> None:
         elif f"drop={place}" in GIVEN:
             GIVEN.remove(f"drop={place}")
         else:
-            other = added[0] if added else "NEW"
+            other = added[0] if len(added) == 1 else "NEW"
             refuse(
                 f"the code has no column {place} any more, and its values would be lost. If it has another name now:"
                 f" RENAME={place}:{other}; to drop it: DROP={place}"

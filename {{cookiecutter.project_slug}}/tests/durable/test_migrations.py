@@ -96,11 +96,21 @@ class Project:
         """Create the tables in a new database, or apply the migrations that it does not have."""
         assert self.do(PREPARE) == (0, "")
 
+    def fill(self, columns: str) -> None:
+        """Write the module, and create its table with a row."""
+        self.module.write_text(MODULE % columns)
+        self.prepare()
+        execute("INSERT INTO made_up (id, value) VALUES (1, 7)")
+
+    def autogenerate(self, *given: str) -> tuple[int | None, str]:
+        """Run Alembic with what `make migration` is told; return its exit code and what it has printed."""
+        options = "".join(f"'-x', '{each}', " for each in given)
+        return self.do(MIGRATION.replace("[", f"[{options}", 1))
+
     def migration(self, *given: str) -> str:
         """Write the migration from the database to the code; return its text, which is empty where nothing changes."""
         known = set(self.versions.glob("*.py"))
-        options = "".join(f"'-x', '{each}', " for each in given)
-        code, said = self.do(MIGRATION.replace("[", f"[{options}", 1))
+        code, said = self.autogenerate(*given)
         assert code == 0, said
         scripts = set(self.versions.glob("*.py")) - known
         assert said == ("" if scripts else NOTHING)
@@ -115,9 +125,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def filled(project: Project) -> Project:
     """With the module, whose table has a row."""
-    project.module.write_text(MODULE % OLD)
-    project.prepare()
-    execute("INSERT INTO made_up (id, value) VALUES (1, 7)")
+    project.fill(OLD)
     return project
 
 
@@ -193,7 +201,7 @@ def test_column_is_renamed_or_dropped_only_if_that_is_said(filled: Project) -> N
     said = f"{lost} RENAME=made_up.value:amount; to drop it: DROP=made_up.value\n"
     assert filled.do(MIGRATION) == (2, said)
     for given in ("rename=made_up.value:amuont", "drop=made_up.id"):
-        assert filled.do(MIGRATION.replace("[", f"['-x', '{given}', ", 1))[0] == 2
+        assert filled.autogenerate(given)[0] == 2
     written = "".join(filled.migration("rename=made_up.value:amount").split())
     assert written.count("'value',new_column_name='amount')") == 1
     assert written.count("'amount',new_column_name='value')") == 1
@@ -204,8 +212,7 @@ def test_column_is_renamed_or_dropped_only_if_that_is_said(filled: Project) -> N
 
     filled.module.write_text(MODULE % 'Column("note", Integer)')
     said = "DROP=made_up.nothing fits no change: name a column that the code lacks, and a new one of its table\n"
-    given = "'-x', 'drop=made_up.nothing', '-x', 'drop=made_up.amount', "
-    assert filled.do(MIGRATION.replace("[", f"[{given}", 1)) == (2, said)
+    assert filled.autogenerate("drop=made_up.nothing", "drop=made_up.amount") == (2, said)
     filled.migration("drop=made_up.amount")
     filled.prepare()
     assert columns("made_up") == ["id", "note"]
@@ -225,10 +232,8 @@ def test_other_key_is_refused(filled: Project) -> None:
 @pytest.mark.parametrize("digits", [0, 2])
 def test_more_digits_than_the_database_keeps_are_refused(project: Project, digits: int) -> None:
     """SQLite would read its integers as ten times less, PostgreSQL would round."""
-    project.module.write_text(MODULE % f'Column("value", ExactNumeric(9, {digits}))')
+    project.fill(f'Column("value", ExactNumeric(9, {digits}))')
     project.prepare()
-    project.prepare()
-    execute("INSERT INTO made_up (id, value) VALUES (1, 7)")
     project.module.write_text(MODULE % 'Column("value", ExactNumeric(9, 3))')
     code, said = project.do(STATUS)
     assert code == 2
@@ -240,9 +245,7 @@ def test_more_digits_than_the_database_keeps_are_refused(project: Project, digit
 
 @pytest.mark.slow
 def test_renamed_column_keeps_its_digits(project: Project) -> None:
-    project.module.write_text(MODULE % 'Column("value", ExactNumeric(9, 2))')
-    project.prepare()
-    execute("INSERT INTO made_up (id, value) VALUES (1, 7)")
+    project.fill('Column("value", ExactNumeric(9, 2))')
     project.module.write_text(MODULE % 'Column("amount", ExactNumeric(9, 3))')
     project.migration("rename=made_up.value:amount")
     for code in (SETUP, STATUS):
@@ -255,9 +258,7 @@ def test_renamed_column_keeps_its_digits(project: Project) -> None:
 
 @pytest.mark.slow
 def test_fewer_digits_are_refused(project: Project) -> None:
-    project.module.write_text(MODULE % 'Column("value", ExactNumeric(9, 2))')
-    project.prepare()
-    execute("INSERT INTO made_up (id, value) VALUES (1, 7)")
+    project.fill('Column("value", ExactNumeric(9, 2))')
     project.module.write_text(MODULE % 'Column("value", ExactNumeric(9, 1))')
     # SQLite, which keeps integers, sees it later.
     said = [project.do(code) for code in (MIGRATION, STATUS)]
