@@ -29,8 +29,8 @@ test: .venv/.ready ## run the tests of the day: the template's, and those of a p
 	@$(BIN)/ruff format --check
 	@SAMPLE=$(or $(SAMPLE),$(if $(ARGS),all,$(shell date +%F))) $(BIN)/pytest -n 4 --dist worksteal $(ARGS)
 
-test-all: .venv/.ready ## the same, slow tests too, for all combinations of the five prompts that choose code
-	@VARIANTS=all $(BIN)/pytest -n 4 --dist worksteal $(ARGS)
+test-all: .venv/.ready ## the same, slow tests too, for every two answers; SHARD=1/4 runs a quarter, and a stopped one goes on
+	@VARIANTS=all DAY=$(or $(DAY),$(shell date +%F)) $(BIN)/pytest -n 4 --dist worksteal $(ARGS)
 
 # The lowest and the highest versions that the projects' bounds allow.
 .bounds/%/.ready: pyproject.toml $(filter .uv/%,$(UV))

@@ -21,30 +21,23 @@ from typing import Any
 
 import history
 import pytest
+import reports
 from cookiecutter import generate, hooks
 from filelock import FileLock
 from jinja2 import Environment
 from pytest_cookies.plugin import Cookies, Result
-from variants import ROOT, Answers, chosen, typed
+from variants import ROOT, Answers, typed
 
 Attempt = Callable[..., tuple[Result, Path]]
 Bake = Callable[..., Path]
-
-REPORT_PAGE = """\
-# Whole projects and their tests
-
-Each project was generated, and installed into an empty home with the newest packages that its bounds allow.
-Then its own `make setup flow run test NAME=orders FLOW=load-orders` ran, on real servers and clusters.
-`make report` wrote this on {date}, at commit {commit}.
-
-{table}
-"""
 
 START_TIMEOUT = 180.0
 """Seconds for the server."""
 
 SAMPLE = os.environ.get("SAMPLE") or "all"
 """A day, of which a part runs of the tests that take turns, or `all`."""
+DAY = os.environ.get("DAY") or (f"{date.today()}" if SAMPLE == "all" else SAMPLE)
+"""The day whose turn it is, also where all tests run."""
 SHARD = os.environ.get("SHARD") or "1/1"
 """The part of all tests that runs: the number of the part, and of how many."""
 TURNS = 8
@@ -64,8 +57,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"rotating: on a day, `make test` runs one in {TURNS} of these")
 
 
+pytest_terminal_summary = reports.summarize
+
+
 def pytest_report_header() -> str:
-    return f"sample: {SAMPLE}; SHARD={SHARD}"
+    return f"SAMPLE={SAMPLE} DAY={DAY} SHARD={SHARD}"
+
+
+def turn() -> int:
+    """Return how often all tests have had their turn until this day; 0 if all run."""
+    return 0 if SAMPLE == "all" else day() // TURNS
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -75,23 +76,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     length, and later some of what others have left.
     """
 
-    def place_of(item: pytest.Item) -> tuple[bool, bool, int]:
-        given = getattr(item, "callspec", None)
-        if not given or "tests" not in given.params:
-            return (False, False, 0)
-        return (True, given.params["variant"]["task_runner"] == "threads", -len(given.params["tests"]))
-
     run = set(sampled(sharded(items)))
     config.hook.pytest_deselected(items=[item for item in items if item not in run])
     items[:] = [item for item in items if item in run]
     count = getattr(config, "workerinput", {"workercount": 1})["workercount"]
     short = [item for item in items if not item.get_closest_marker("slow")]
-    long = sorted((item for item in items if item.get_closest_marker("slow")), key=place_of)
+    long = [item for item in items if item.get_closest_marker("slow")]
+    long.sort(key=lambda item: item.path.name == "test_variants.py")
     items[:] = [
         item
         for place in range(count)
         for item in [*long[place::count], *short[len(short) * place // count : len(short) * (place + 1) // count]]
     ]
+
+
+def day() -> int:
+    """Return the number of this day."""
+    try:
+        return date.fromisoformat(DAY).toordinal()
+    except ValueError:
+        raise pytest.UsageError(f"DAY={DAY} is no day, such as 2026-11-30; SAMPLE may be `all` too") from None
 
 
 def sharded(items: list[pytest.Item]) -> list[pytest.Item]:
@@ -105,10 +109,7 @@ def sampled(items: list[pytest.Item]) -> list[pytest.Item]:
     """Leave out those that take turns and whose day another one is."""
     if SAMPLE == "all":
         return items
-    try:
-        today = date.fromisoformat(SAMPLE).toordinal() % TURNS
-    except ValueError:
-        raise pytest.UsageError(f"SAMPLE={SAMPLE} is no day, such as 2026-11-30, and not all") from None
+    today = day() % TURNS
     rotating = [item for item in items if item.get_closest_marker("rotating")]
     others = {item for place, item in enumerate(rotating) if place % TURNS != today}
     return [item for item in items if item not in others]
@@ -392,55 +393,3 @@ def make(environment: dict[str, str], target: str) -> subprocess.CompletedProces
 def copy(tmp_path: Path) -> Callable[[Path], Path]:
     """Copy a project that a test is going to change."""
     return lambda project: Path(shutil.copytree(project, tmp_path / project.name))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    summarize_variants(terminalreporter)
-    summarize_pythons(terminalreporter)
-
-
-def summarize_pythons(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print a table of the projects that ran their own tests on several Pythons; `make report` keeps it."""
-    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
-    rows = [row for report in reports for name, row in report.user_properties if name == "row"]
-    if not rows:
-        return
-    heads = ("variant", "Python", "Prefect", "make setup flow run test", "passed", "skipped", "seconds")
-    lines = ["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *sorted(rows))]
-    terminalreporter.section("whole projects on several Pythons")
-    for line in lines:
-        terminalreporter.line(line)
-    if report := os.environ.get("REPORT"):
-        git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=, with changes"]
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-        text = REPORT_PAGE.format(date=date.today(), commit=commit, table="\n".join(lines))
-        (ROOT / report).write_text(text, encoding="utf-8")
-
-
-def summarize_variants(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many of the variants' own tests ran, which were skipped and why, and how a failed variant is baked."""
-    runs: list[dict[str, Any]] = []
-    failed = []
-    for outcome in ("passed", "failed"):
-        for report in terminalreporter.stats.get(outcome, []):
-            if "variant" in (properties := dict(report.user_properties)):
-                runs.append({"ran": 0, "skips": [], "seconds": 0.0, **properties})
-                failed += [properties["command"]] if outcome == "failed" else []
-    if not runs:
-        return
-    slowest = max(runs, key=lambda run: run["seconds"])
-    skips: dict[str, set[str]] = {}
-    for run in runs:
-        for reason in run["skips"]:
-            skips.setdefault(reason, set()).add(run["variant"])
-    terminalreporter.section("variants and their own tests")
-    tested = {run["variant"] for run in runs}
-    terminalreporter.line(
-        f"{len(tested)} of {len(chosen())} variants ran {sum(run['ran'] for run in runs)} of their own tests, each test"
-        " with the answers that it depends on"
-    )
-    terminalreporter.line(f"slowest: tests of {slowest['variant']}, {slowest['seconds']:.0f} s")
-    for bake in failed:
-        terminalreporter.line(f"failed; this bakes it again: {bake}")
-    for reason, variants in sorted(skips.items()):
-        terminalreporter.line(f"skipped in {len(variants)}, such as {min(variants)}: {reason}")

@@ -9,15 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import day
 from projects import alone, path_of, run_make
-from variants import Answers, command, each, only_all
+from variants import Answers, command, each, only_all, pairwise
 
-SAMPLE = [
-    {},
-    {"result_storage": "s3", "cache_key": "file_content", "upsert": "postgres", "checkpoint": "storage"},
-]
-"""The defaults, and others that take servers."""
-TIMEOUT = 1200.0
+SERVERS = {"result_storage": "s3", "cache_key": "file_content", "upsert": "postgres", "checkpoint": "storage"}
+SAMPLE = [{}, SERVERS, pairwise()[day() % len(pairwise())]]
+"""The defaults, answers that take servers, and the variant whose day it is."""
+TIMEOUT = 3600.0
 """Seconds, with all that is installed."""
 
 pytestmark = [
@@ -61,7 +60,7 @@ def test_a_project_starts_a_server_for_its_tests(
     baked: Callable[[Answers], Path], copy: Callable[[Path], Path], environment: dict[str, str]
 ) -> None:
     """Beside tests that fork before it is there: the processes of later tests have to find it."""
-    project = copy(baked(SAMPLE[1]))
+    project = copy(baked(SERVERS))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"]
         + [f"tests/durable/{name}.py" for name in ("test_writers", "test_checkpoints")],

@@ -166,7 +166,8 @@ def test_all_tests_have_had_their_turn_after_some_days(monkeypatch: pytest.Monke
     items: list[Any] = [Item(number) for number in range(count)]
     runs: Counter[Item] = Counter()
     for days in range(conftest.TURNS):
-        monkeypatch.setattr(conftest, "SAMPLE", (date(2026, 11, 29) + timedelta(days)).isoformat())
+        for variable in ("SAMPLE", "DAY"):
+            monkeypatch.setattr(conftest, variable, (date(2026, 11, 29) + timedelta(days)).isoformat())
         runs.update(conftest.sampled(items))
     assert runs == {item: 1 if item.rotates else conftest.TURNS for item in items}
 
@@ -180,8 +181,8 @@ def test_shards_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(found) == items
 
 
-@pytest.mark.parametrize(("variable", "value"), [("SHARD", "0/3"), ("SHARD", "4/3"), ("SHARD", "2"), ("SAMPLE", "now")])
+@pytest.mark.parametrize(("variable", "value"), [("SHARD", "0/3"), ("SHARD", "4/3"), ("SHARD", "2"), ("DAY", "now")])
 def test_part_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     monkeypatch.setattr(conftest, variable, value)
     with pytest.raises(pytest.UsageError, match=f"{variable}={value} is no "):
-        conftest.sampled(conftest.sharded([]))
+        assert conftest.sharded([]) == [conftest.day()]

@@ -1,29 +1,68 @@
-"""Each variant passes its own tests, against one Prefect server."""
+"""Variants pass their own tests, against one Prefect server.
 
-import ast
-import itertools
-import math
+In `make test-all` every two answers occur in one of them, if a project can have both, and each runs all of its tests.
+In `make test` every answer occurs, and slow tests run in some. Which answers a test depends on is no opinion of this
+file: a flow's run reaches almost every part of a project, and so do almost all tests that take long.
+"""
+
+import hashlib
+import json
 import os
+import platform
 import re
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
 from functools import cache
-from pathlib import Path
-from typing import Any
+from importlib import metadata
+from pathlib import Path, PurePosixPath
 
 import pytest
+from conftest import turn
 from forks import Forks
-from projects import path_of
-from test_alone import SAMPLE
-from variants import ALL, CHOICES, DEFAULTS, Answers, chosen, command, name, valid
+from tree import placed
+from variants import (
+    ALL,
+    CHOICES,
+    DEFAULTS,
+    ROOT,
+    TEMPLATE,
+    Answers,
+    Options,
+    command,
+    hook,
+    name,
+    together_in,
+)
 
-TESTS_TIMEOUT = 2400.0
-"""Seconds for what runs together of one variant's tests."""
-TOGETHER = 10
-"""Names of the table that run together; processes take turns with what is left."""
+TESTS_TIMEOUT = 3000.0
+"""Seconds for a part of one variant's tests."""
+PARTS = 4
+"""The parts of all tests of a variant, by files, for which processes take turns."""
+SLOW = 2
+"""In how many variants `make test` runs the slow tests of a file: not in all, for they take most of the time."""
+LONG = (
+    *("test_proof.py::test_flows_with", "test_proof.py::test_interrupted", "test_proof.py::test_nothing_that"),
+    *("test_proof.py::test_proof_without", "test_proof.py::test_sound", "test_heartbeats.py"),
+    "test_deployment.py::test_worker_runs",
+)
+"""What `make test` leaves to `make test-all`: kills by dozens, and waiting until a server finds a run crashed."""
+ON_CLUSTERS = "test_runners or test_clusters or test_killed"
+"""What `make test` runs in the variants of Dask and Ray, as pytest's option -k: their tests take long to start."""
+PASSED = ROOT / ".passed"
+"""What passed in `make test-all`: a stopped one goes on from there."""
+
+HERE = {
+    **CHOICES,
+    "python_version": [
+        version for version in CHOICES["python_version"] if tuple(map(int, version.split("."))) <= sys.version_info[:2]
+    ],
+}
+"""The answers of projects that this Python can run; `test_pythons.py` has those of others."""
+
+Run = tuple[Answers, str, list[str]]
+"""A variant, which of its tests run, and pytest's options for them."""
 
 
 def counts(output: str) -> dict[str, int]:
@@ -38,396 +77,129 @@ def skips(output: str) -> list[str]:
     return [re.sub(r"^\S+?(:\d+)?: ", "", line) for line in re.findall(r"^SKIPPED \[\d+\] (.+)$", output, re.MULTILINE)]
 
 
-# The answers that tests depend on: they run once for each combination of these, in one of the variants that have it.
-# In `make test`, and of `Each`, they run at least once with each of the answers.
-Depends = Callable[[Answers], tuple[object, ...]]
+def files() -> Iterator[tuple[PurePosixPath, Mapping[str, set[str]]]]:
+    """Yield what a file of the template becomes, and to each prompt the answers with one of which a project has it."""
+    needed = hook("post_gen_project").NEEDED
+    for file, answers in placed():
+        path = PurePosixPath(str(file).replace("{{cookiecutter.package_name}}", "durable_flights"))
+        for more in next((some for place, some in needed.items() if path.is_relative_to(place)), [{}]):
+            yield path, {**answers, **{prompt: {answer} for prompt, answer in more.items()}}
 
 
-class Sample(tuple[object, ...]):
-    """Answers with which tests run in one variant of many in which they are written differently."""
+def has(variant: Answers, given: Mapping[str, set[str]]) -> bool:
+    return all(variant[prompt] in answers for prompt, answers in given.items())
 
 
-class Each(Sample):
-    """Answers each of which tests run with at least once, not in each combination."""
+@cache
+def of_tests() -> list[tuple[str, Mapping[str, set[str]]]]:
+    """Return the files of tests that projects have, likewise."""
+    found = [(path, given) for path, given in files() if path.parts[0] == "tests" and path.match("test_*.py")]
+    return sorted(((str(path), given) for path, given in found), key=lambda each: each[0])
 
 
-def answers_of(*prompts: str) -> Depends:
-    return lambda variant: tuple(variant[prompt] for prompt in prompts)
+def all_runs() -> Iterator[Run]:
+    """Yield the runs of `make test-all`: of variants in which every two answers occur, in parts."""
+    for variant in Options(HERE, TEMPLATE.refused).pairwise():
+        paths = [path for path, given in of_tests() if has(variant, given)]
+        for number in range(PARTS):
+            yield variant, f"{number + 1}", paths[number::PARTS]
 
 
-def on_clusters(depends: Depends, kind: type[Sample], *prompts: str, always: bool = False) -> Depends:
-    """Have tests whose flows run on a cluster, which takes long to start, run once for each kind of it.
-
-    Args:
-        depends: what they depend on in threads.
-        kind: whether `make test-all` runs them with all combinations of further answers, or with each of these.
-        prompts: the prompts of these answers.
-        always: whether `make test` runs them on clusters too.
-    """
-    if not (ALL or always):
-        return lambda variant: depends({**variant, "task_runner": "threads"})
-    more = prompts if ALL else ()
-    return lambda variant: (
-        depends(variant)
-        if variant["task_runner"] == "threads"
-        else kind(variant[prompt] for prompt in ("task_runner", *more))
-    )
-
-
-def marks(variant: Answers) -> tuple[object, ...]:
-    return variant["checkpoint"], variant["result_storage"] if variant["checkpoint"] == "storage" else ""
+def few_runs(turn: int) -> Iterator[Run]:
+    """Yield the runs of `make test`: of few variants in which every answer occurs, and of what no such variant has."""
+    without = [f"--deselect=tests/durable/{test}" for test in LONG]
+    variants = Options({**HERE, "task_runner": [DEFAULTS["task_runner"]]}, TEMPLATE.refused).spread()
+    for variant, paths in zip(variants, dealt(variants, turn), strict=True):
+        yield variant, "fast", ["-m", "not slow", "tests"]
+        for number in range(2):
+            yield variant, f"slow-{number + 1}", ["-m", "slow", *without, *paths[number::2]]
+    for runner in CHOICES["task_runner"][1:]:
+        yield {**DEFAULTS, "task_runner": runner}, "clusters", ["-k", ON_CLUSTERS, *without, "tests"]
+    for path, given in files():
+        if "task_runner" not in given and not any(has(variant, given) for variant in variants):
+            test = f"test_{path.stem.removeprefix('test_')}"
+            yield (
+                {**DEFAULTS, **{prompt: min(some) for prompt, some in given.items()}},
+                test,
+                [f"tests/durable/{test}.py"],
+            )
 
 
-def marks_on_server(variant: Answers) -> bool:
-    """Say whether checkpoints are in a store that a Prefect server must name."""
-    return variant["checkpoint"] == "storage" and variant["result_storage"] != "local"
+def dealt(variants: list[Answers], turn: int) -> list[list[str]]:
+    """Deal the files of tests out: return those whose slow tests run in each variant.
 
-
-def marks_or_kinds(variant: Answers) -> tuple[object, ...]:
-    return marks(variant) if ALL else (variant["checkpoint"],)
-
-
-def flows(variant: Answers) -> tuple[object, ...]:
-    return variant["checkpoint"], variant["upsert"], variant["cache_key"] == "none"
-
-
-def kills_in_threads(variant: Answers) -> tuple[object, ...]:
-    """Of tests that are skipped on clusters."""
-    return (*flows(variant), *marks_or_kinds(variant)) if variant["task_runner"] == "threads" else ("cluster",)
-
-
-def cluster(variant: Answers) -> str:
-    """Return the runner of chunks; `make test` tries what both clusters share on one of them."""
-    return variant["task_runner"] if ALL or variant["task_runner"] == "threads" else "cluster"
-
-
-def results_count(variant: Answers) -> bool:
-    """Say whether the stored results of chunks are read."""
-    return variant["upsert"] == "none" or variant["checkpoint"] == "none"
-
-
-# Tests of a file, or those of it whose names begin so; the longest name that fits counts.
-DEPENDS: dict[str, Depends] = {
-    "test_alerts.py": answers_of(),
-    "test_artifacts.py": answers_of(),
-    "test_attempts.py": answers_of("retry_policy"),
-    "test_backfills.py": answers_of(),
-    "test_bounds.py": answers_of("upsert"),
-    "test_cache_keys.py": answers_of("cache_key"),
-    "test_caching.py": answers_of("cache_key"),
-    "test_canonical.py": lambda variant: (variant["cache_key"] == "none",),
-    "test_checkpoints.py": lambda variant: (
-        *marks(variant),
-        variant["upsert"] if variant["checkpoint"] == "database" else "",
-    ),
-    "test_chunks.py": on_clusters(flows, Sample, "checkpoint"),
-    "test_chunks.py::test_killed": on_clusters(flows, Each, "checkpoint", "upsert", always=True),
-    "test_chunks.py::test_resuming": answers_of(),
-    "test_cli.py": answers_of(),
-    "test_cli.py::test_failed_chunk": on_clusters(
-        lambda variant: (*flows(variant), variant["retry_policy"] == "none"), Each, "checkpoint"
-    ),
-    "test_cli.py::test_job_that_is_not_known": answers_of("checkpoint"),
-    "test_cli.py::test_nothing_to_resume": answers_of("result_storage"),
-    "test_cli.py::test_run_says": on_clusters(
-        answers_of("result_storage", "cache_key", "upsert", "checkpoint"),
-        Each,
-        "result_storage",
-        "cache_key",
-        "upsert",
-        "checkpoint",
-    ),
-    "test_cli.py::test_run_with_nothing_left": on_clusters(
-        lambda variant: (*flows(variant), variant["checkpoint"] == "storage" and variant["result_storage"]),
-        Each,
-        "checkpoint",
-    ),
-    "test_cli.py::test_setup": answers_of("result_storage", "upsert", "checkpoint"),
-    "test_cli.py::test_status": lambda variant: (*marks(variant), variant["upsert"] == "none"),
-    "test_clusters.py": lambda variant: (
-        Sample((cluster(variant), ALL and variant["upsert"] == "none")) if variant["task_runner"] != "threads" else ()
-    ),
-    "test_conventions.py": lambda variant: (
-        variant["cache_key"],
-        variant["retry_policy"],
-        variant["result_storage"] == "local",
-        variant["upsert"] == "none",
-        variant["example"],
-    ),
-    "test_cursors.py": on_clusters(
-        lambda variant: (*marks(variant), variant["upsert"], variant["cache_key"] == "none"), Each, "checkpoint"
-    ),
-    "test_cursors.py::test_killed": kills_in_threads,
-    "test_cursors.py::test_resumed": kills_in_threads,
-    "test_deployment.py": lambda variant: (
-        variant["deployment"],
-        variant["result_storage"] == "local",
-        variant["deployment"] == "docker" and variant["upsert"] == "postgres",
-        ALL and variant["deployment"] != "process" and variant["task_runner"] == "ray",
-    ),
-    "test_deployment.py::test_worker_runs": answers_of("deployment"),
-    "test_doctor.py": lambda variant: (
-        Each(
-            [
-                *(variant[prompt] for prompt in ("upsert", "checkpoint", "result_storage", "task_runner")),
-                marks_on_server(variant),
-            ]
-        )
-        if ALL
-        else (marks_on_server(variant),)
-    ),
-    "test_durability.py": lambda variant: (variant["result_storage"], variant["cache_key"] == "none"),
-    "test_effects.py": lambda variant: (variant["retry_policy"] == "none", variant["cache_key"] == "none"),
-    "test_flights.py": lambda variant: (variant["example"], variant["upsert"]),
-    "test_flows.py": answers_of(),
-    "test_flows.py::test_store_of_other_projects": answers_of("result_storage"),
-    "test_full_disk.py": lambda variant: (variant["checkpoint"] == "database" and variant["upsert"],),
-    "test_heartbeats.py": answers_of(),
-    "test_limits.py": answers_of(),
-    "test_locks.py": lambda variant: (variant["cache_key"] == "none",),
-    "test_lost_connections.py": lambda variant: (variant["checkpoint"] == "database" and variant["upsert"],),
-    "test_marks.py": marks,
-    "test_marks.py::test_killed": marks_or_kinds,
-    "test_marks.py::test_processes_killed": marks_or_kinds,
-    "test_migrations.py": answers_of("upsert"),
-    "test_model.py": lambda variant: (variant["upsert"], *marks(variant)) if variant["upsert"] != "none" else ("none",),
-    "test_names.py": answers_of("checkpoint"),
-    "test_outbox.py": lambda variant: (variant["upsert"], variant["retry_policy"] == "none", marks_on_server(variant)),
-    "test_outbox.py::test_run": on_clusters(
-        lambda variant: (variant["upsert"], variant["checkpoint"], variant["retry_policy"] == "none"),
-        Each,
-        "upsert",
-        "checkpoint",
-    ),
-    "test_origins.py": lambda variant: (
-        variant["cache_key"],
-        variant["task_runner"] == "ray" and variant["cache_key"] != "none",
-    ),
-    "test_outages.py": answers_of("result_storage"),
-    "test_outages.py::test_run_takes": lambda variant: (variant["result_storage"], variant["cache_key"] == "none"),
-    "test_outages.py::test_run_whose": lambda variant: (
-        variant["result_storage"],
-        variant["checkpoint"] == "storage",
-        results_count(variant),
-    ),
-    "test_prefect_yaml.py": answers_of("deployment", "example"),
-    "test_progress.py": answers_of(),
-    "test_proof.py": answers_of(),
-    "test_proof.py::test_fault_is": answers_of(),
-    "test_proof.py::test_flows_with": lambda variant: Each(
-        variant[prompt] for prompt in ("upsert", "checkpoint", "task_runner")
-    ),
-    "test_proof.py::test_interrupted": answers_of("task_runner"),
-    "test_proof.py::test_nothing_that": lambda variant: Each(
-        variant[prompt] for prompt in ("upsert", "task_runner", "result_storage")
-    ),
-    "test_proof.py::test_proof_without": answers_of("task_runner"),
-    "test_proof.py::test_sound": lambda variant: Each(
-        variant[prompt] for prompt in ("upsert", "checkpoint", "task_runner", "result_storage")
-    ),
-    "test_records.py": answers_of(),
-    "test_results.py": lambda variant: (variant["result_storage"], results_count(variant)),
-    "test_retries.py": answers_of("retry_policy"),
-    "test_rows.py": answers_of("upsert"),
-    "test_runners.py": lambda variant: Sample((cluster(variant),)),
-    "test_server.py": answers_of(),
-    "test_settings.py": answers_of("result_storage", "upsert"),
-    "test_store.py": answers_of("result_storage"),
-    "test_switch.py": answers_of(),
-    "test_transfer.py": answers_of("upsert"),
-    "test_transient.py": answers_of("retry_policy"),
-    "test_upserts.py": answers_of("upsert"),
-    "test_writers.py": answers_of("upsert"),
-}
-
-LONG = {test for test in DEPENDS if test.startswith("test_proof.py::") and not test.endswith("test_fault_is")}
-LONG |= {"test_deployment.py::test_worker_runs", "test_heartbeats.py"}
-"""Those that only `make test-all` runs: a walk of `test_own_flow.py` also has a worker's run killed and resumed."""
-ALONE = [{**DEFAULTS, **some} for some in SAMPLE]
-MORE_INSTALLED = {"test_canonical.py"}
-"""Those that also try libraries which a project does not install."""
-
-
-def runs(variants: list[Answers]) -> list[list[str]]:
-    """Return, for each variant, the tests of the table that run in it.
-
-    As few variants as will do: of those that serve as well, those that run others already, most of all those that have
-    a cluster for them, then those with answers that the tests have not run with (in `make test-all` alone), then the
-    cheap ones. None for what runs in `test_alone.py`.
+    Each file has its turn in each variant that has it, in `SLOW` of them at a time.
     """
     found: list[list[str]] = [[] for _ in variants]
-    clusters = [0 for _ in variants]
-    there = {test: [parts(test, depends(variant)) for variant in variants] for test, depends in DEPENDS.items()}
-    for test, answers in sorted(there.items(), key=lambda item: -len(set(map(str, item[1])))):
-        left = set[object]().union(*answers) - alone(test) if ALL or test not in LONG else set()
-        seen: set[tuple[str, str]] = set()
-        while left:
-            place = max(
-                range(len(variants)),
-                key=lambda place: (
-                    len(answers[place] & left) / (1 if ALL else price(variants[place])),
-                    clusters[place] if on_cluster(test, variants[place]) else 0,
-                    bool(found[place]),
-                    ALL and len(variants[place].items() - seen),
-                    *(-part for part in cost(variants[place])),
-                ),
-            )
-            found[place].append(test)
-            clusters[place] += on_cluster(test, variants[place])
-            left -= answers[place]
-            seen |= variants[place].items()
+    for number, (path, given) in enumerate(of_tests()):
+        having = [place for place, variant in enumerate(variants) if has(variant, given)]
+        for more in range(min(SLOW, len(having))):
+            found[having[(number + turn + more) % len(having)]].append(path)
     return found
 
 
-def alone(test: str) -> set[object]:
-    """Return the answers that tests run with in the projects that `test_alone.py` tests as a whole."""
-    if not ALL or test in MORE_INSTALLED:
-        return set()
-    return set[object]().union(*(parts(test, DEPENDS[test](variant)) for variant in ALONE))
-
-
-def on_cluster(test: str, variant: Answers) -> bool:
-    """Say whether tests start a cluster in a variant."""
-    return variant["task_runner"] != "threads" and isinstance(DEPENDS[test](variant), Sample)
-
-
-def parts(test: str, answers: tuple[object, ...]) -> set[object]:
-    """Return what of these answers tests are to run with at least once: all of them together, or each."""
-    together = not answers or (ALL and not isinstance(answers, Each))
-    return {answers} if together else set(enumerate(answers))
-
-
-def price(variant: Answers) -> int:
-    """Say how many times as long tests take in a variant: their processes connect to stores, and start clusters."""
-    return (3 if variant["result_storage"] != "local" else 1) * (10 if variant["task_runner"] != "threads" else 1)
-
-
-def cost(variant: Answers) -> tuple[bool, int]:
-    """Say how dear the tests of a variant are, in comparison: the clients of stores far away take most."""
-    return (
-        variant["result_storage"] != "local",
-        sum(variant[prompt] != CHOICES[prompt][0] for prompt in ("cache_key", "upsert", "checkpoint", "task_runner")),
-    )
+RUNS = [*(all_runs() if ALL else few_runs(turn()))]
 
 
 @pytest.fixture(scope="session")
-def own_tests(
-    environment: dict[str, str], api: str, postgres: dict[str, str]
-) -> Iterator[Callable[[Path, list[str]], tuple[int, str]]]:
+def own_tests(environment: dict[str, str], api: str) -> Iterator[Callable[[Path, list[str]], tuple[int, str]]]:
     """Run pytest in a project, in a fork; return the exit code and the output."""
-    forks = Forks({**environment, **postgres, "PREFECT_API_URL": api})
+    forks = Forks({**environment, "PREFECT_API_URL": api})
     yield lambda project, arguments: forks.pytest(project, arguments, TESTS_TIMEOUT)
     forks.end()
 
 
-@pytest.fixture(scope="session")
-def postgres(baked: Callable[[Answers], Path], environment: dict[str, str]) -> Iterator[dict[str, str]]:
-    """One PostgreSQL for all variants, for a start takes 2 s: a project's own. In `make test` each starts its own."""
-    if not ALL:
-        yield {}
-        return
-    project = baked({"upsert": "postgres"})
-    with tempfile.TemporaryDirectory() as folder:
-        # Its server runs as another user.
-        Path(folder).chmod(0o755)
-        ours = {"PYTHONPATH": path_of(project), "DURABLE_FLIGHTS_HOME": folder}
-        # It ends with its input, and so with this process.
-        command = [sys.executable, "-m", "tests.support.sink", "sh", "-c", "echo $DURABLE_FLIGHTS_DATABASE_URL; read _"]
-        with subprocess.Popen(
-            command, cwd=project, env={**environment, **ours}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdin
-            assert process.stdout
-            _, url = process.stdout.readline(), process.stdout.readline().strip()
-            assert url.startswith("postgresql"), url
-            yield {"TESTS_DATABASE_URL": url}
-            process.stdin.close()
-
-
-@cache
-def candidates() -> list[Answers]:
-    """Return the variants that tests may run in; in `make test`, those near the defaults too, for they are fast."""
-    few = [
-        {**ALONE[0], **dict(zip(prompts, answers, strict=True))}
-        for prompts in itertools.chain(*(itertools.combinations(CHOICES, count) for count in (0, 1, 2)))
-        for answers in itertools.product(*(CHOICES[prompt][1:] for prompt in prompts))
-    ]
-    return chosen() + ([] if ALL else [variant for variant in few if valid(variant)])
-
-
-def with_tests() -> list[Any]:
-    """Return the variants that have tests to run, and which of the table these are, a few at a time."""
-    variants = candidates()
-    some = [
-        (variant, tests[place::count])
-        for variant, tests in zip(variants, runs(variants), strict=True)
-        if (count := math.ceil(len(tests) / TOGETHER))
-        for place in range(count)
-    ]
-    return [
-        pytest.param(
-            variant,
-            tests,
-            id=f"{name(variant)}-{tests[0].removesuffix('.py')}",
-        )
-        for variant, tests in some
-    ]
-
-
-def key(test: str) -> str:
-    """Return the name in the table under which a test of a project stands: its file, or the beginning of its own."""
-    return max((known for known in DEPENDS if test.startswith(known)), key=len)
-
-
-def own(project: Path) -> dict[str, dict[str, str]]:
-    """Return the tests of a project by their names in the table, each with its text: a file, or functions of one."""
-    found: dict[str, dict[str, str]] = {known: {} for known in DEPENDS}
-    for file in sorted((project / "tests").rglob("test_*.py")):
-        path = file.relative_to(project).as_posix()
-        text = file.read_text(encoding="utf-8")
-        if not any(known.startswith(f"{file.name}::") for known in DEPENDS):
-            found[file.name][path] = text
-            continue
-        for node in ast.parse(text).body:
-            if getattr(node, "name", "").lower().startswith("test"):
-                assert isinstance(node, ast.FunctionDef), f"{file.name}: {node.name} is not found"
-                found[key(f"{file.name}::{node.name}")][f"{path}::{node.name}"] = ast.unparse(node)
-    return found
+def content(project: Path, options: list[str]) -> str:
+    """Return what a run of tests depends on, as a hash: the project, which tests, and the versions of what is there."""
+    ours = [*Path(__file__).parent.glob("*.py"), *Path(__file__).parent.glob("preload/*.py")]
+    texts = sorted(path for path in [*project.rglob("*"), *ours] if path.is_file() and path.suffix != ".pyc")
+    versions = sorted(f"{each.name} {each.version}" for each in metadata.distributions())
+    found = hashlib.sha256(repr([platform.python_version(), versions, options]).encode())
+    for path in texts:
+        found.update(repr((path.name, path.read_bytes())).encode())
+    return found.hexdigest()
 
 
 @pytest.mark.slow
 @pytest.mark.rotating
-@pytest.mark.parametrize(("variant", "tests"), with_tests())
+@pytest.mark.parametrize(
+    ("variant", "options"),
+    [pytest.param(variant, options, id=f"{name(variant)}-{part}") for variant, part, options in RUNS],
+)
 def test_a_variant_passes_its_own_tests(
     baked: Callable[[Answers], Path],
     copy: Callable[[Path], Path],
     own_tests: Callable[[Path, list[str]], tuple[int, str]],
     variant: Answers,
-    tests: list[str],
+    options: list[str],
     record_property: Callable[[str, object], None],
 ) -> None:
     record_property("variant", name(variant))
     record_property("command", command(variant))
     project = copy(baked(variant))
-    there = own(project)
-    wanted = [test for name in tests for test in there[name]]
-    assert wanted, f"there are none of {tests}"
+    passed = PASSED / content(baked(variant), options)
+    if ALL and passed.exists():
+        known = json.loads(passed.read_text(encoding="utf-8"))
+        for key, value in known.items():
+            record_property(key, value)
+        pytest.skip(f"passed with the same content and versions on {known['date']}")
     began = time.monotonic()
     # A fork takes as long to import the plugins of other libraries as for most tests.
     without = [f"-pno:{plugin}" for plugin in ("cacheprovider", "anyio", "cookies")]
-    code, output = own_tests(project, ["-q", "-rfEs", "--color=no", *without, *wanted])
+    code, output = own_tests(project, ["-q", "-rfEs", "--color=no", *without, *options])
     found = counts(output)
     ran = sum(number for outcome, number in found.items() if outcome in {"passed", "failed", "xfailed", "xpassed"})
-    record_property("ran", ran)
-    record_property("skips", skips(output))
-    record_property("seconds", time.monotonic() - began)
+    done = {"ran": ran, "skips": skips(output), "seconds": time.monotonic() - began}
+    for key, value in done.items():
+        record_property(key, value)
     lines = output.splitlines()
     # What libraries log would fill the end.
     tail = "\n".join([*[line for line in lines if line.startswith(("E ", ">"))][-40:], *lines[-30:]])
     assert code == 0, f"{tail}\n\nBake it again with:\n  {command(variant)}"
-    if not ran and found.get("skipped"):
-        pytest.skip("; ".join(dict.fromkeys(skips(output))))
     assert ran, f"no test ran:\n{tail}"
+    if ALL:
+        PASSED.mkdir(exist_ok=True)
+        passed.write_text(json.dumps({**done, "date": f"{date.today()}"}), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -455,44 +227,33 @@ def test_the_environment_of_a_run_is_its_own(environment: dict[str, str]) -> Non
     assert environment["HOME"] == os.environ["HOME"]
 
 
-def test_tests_run_with_all_answers_that_they_depend_on() -> None:
-    variants = candidates()
-    run_in = runs(variants)
-    for test, depends in DEPENDS.items():
-        ran = [depends(variant) for variant, tests in zip(variants, run_in, strict=True) if test in tests]
-        found = [parts(test, answers) for answers in ran]
-        wanted = set().union(*(parts(test, depends(variant)) for variant in variants if ALL or test not in LONG))
-        assert wanted == (alone(test) & wanted).union(*found), test
-        # In `make test`, two cheap variants may run what a dear one would.
-        for number, some in enumerate(found if ALL else []):
-            assert some - alone(test).union(*found[:number]), f"{test} runs with {ran[number]} for nothing"
+def test_every_answer_is_tested_and_every_two_in_the_whole_proof() -> None:
+    size = 2 if ALL else 1
+    found = set().union(*(together_in(variant, size) for variant, *_ in RUNS))
+    options = Options(HERE, TEMPLATE.refused)
+    assert found == {some for some in options.together(size) if options.completed(dict(some), set())}
 
 
-def test_tests_are_the_same_where_they_depend_on_the_same(baked: Callable[[Answers], Path]) -> None:
-    """All tests are in the table, and the template writes each the same way for the answers that the table names.
+def test_every_file_of_the_template_is_tested() -> None:
+    for path, given in files():
+        assert any(has(variant, given) for variant, *_ in RUNS), f"{path} of {given}"
 
-    In `make test-all`, all of them run, however they are written.
-    """
-    first: dict[tuple[str, object], tuple[dict[str, str], str]] = {}
-    there: set[tuple[str, str]] = set()
-    ran: set[tuple[str, str]] = set()
-    names = set()
-    variants = candidates()
-    for variant, tests in zip(variants, runs(variants), strict=True):
-        if not tests and variant not in chosen():
-            continue
-        there_are = own(baked(variant))
-        assert not tests or any(there_are[test] for test in tests), f"{name(variant)} has none of {tests}"
-        for test, texts in there_are.items():
-            names |= {test} if texts else set()
-            answers = DEPENDS[test](variant)
-            if ALL:
-                there |= texts.items()
-            ran |= texts.items() if test in tests else set()
-            if not isinstance(answers, Sample):
-                known, other = first.setdefault((test, answers), (texts, name(variant)))
-                assert texts == known, f"{test} of {name(variant)} is not that of {other}"
-    if ALL:
-        ran |= {item for variant in ALONE for texts in own(baked(variant)).values() for item in texts.items()}
-    assert names == set(DEPENDS)
-    assert {test for test, _ in there - ran} == set(), "never run as they are written somewhere"
+
+def test_slow_tests_have_their_turn_in_each_variant_that_has_them() -> None:
+    variants = TEMPLATE.pairwise()[:12]
+    turns = [dealt(variants, turn) for turn in range(len(variants))]
+    for path in {path for path, _ in of_tests()}:
+        having = [any(path == own and has(variant, given) for own, given in of_tests()) for variant in variants]
+        assert [any(path in turn[place] for turn in turns) for place in range(len(variants))] == having
+        assert all(any(path in some for some in each) for each in turns)
+
+
+def test_content_is_what_a_run_depends_on(tmp_path: Path) -> None:
+    file = tmp_path / "tests" / "test_one.py"
+    file.parent.mkdir()
+    file.write_text("")
+    first = content(tmp_path, ["tests/test_one.py"])
+    assert content(tmp_path, ["tests/test_one.py"]) == first
+    assert content(tmp_path, ["tests/test_two.py"]) != first
+    file.write_text("\n")
+    assert content(tmp_path, ["tests/test_one.py"]) != first

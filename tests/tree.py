@@ -4,12 +4,14 @@ Written from the rule in CONTRIBUTING, and not from the hook, so that it finds t
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from variants import CHOICES, ROOT, Answers
 
 PROJECT = ROOT / "{{cookiecutter.project_slug}}"
+TOP = PurePosixPath()
 
 
 def expected(variant: Answers) -> set[PurePosixPath]:
@@ -17,7 +19,7 @@ def expected(variant: Answers) -> set[PurePosixPath]:
 
     Those included that further answers are needed for, about which the tree says nothing.
     """
-    found = list(_files(PROJECT, PurePosixPath(), variant, tuple(CHOICES)))
+    found = [place for place, answers in placed() if all(variant[prompt] in some for prompt, some in answers.items())]
     assert len(found) == len(set(found)), "two files of the template become one"
     return set(found)
 
@@ -43,27 +45,27 @@ def answers_of(name: str, prompt: str) -> tuple[set[str], str]:
     return (answers, ending) if answers <= choices else (set(), "")
 
 
-def _files(folder: Path, place: PurePosixPath, variant: Answers, prompts: tuple[str, ...]) -> Iterator[PurePosixPath]:
-    """Yield what the files of a folder become.
+def placed(
+    folder: Path = PROJECT, place: PurePosixPath = TOP, given: Mapping[str, set[str]] = MappingProxyType({})
+) -> Iterator[tuple[PurePosixPath, Mapping[str, set[str]]]]:
+    """Yield what the files of a folder become, each with the answers to prompts that it is for.
 
     A folder whose files are called after the answers to one prompt holds alternatives. The file of the answer takes the
     place of the folder, and a folder of the answer goes to the project's root; `shared` and `shared+a+b` go beside it,
     the former with every answer but `none`. Within a folder of an answer its prompt is settled.
     """
     entries = _entries(folder)
-    prompt = _prompt_of(entries, prompts)
+    prompt = _prompt_of(entries, tuple(prompt for prompt in CHOICES if prompt not in given))
     for entry in entries:
         if prompt is None:
-            yield from _files(entry, place / entry.name, variant, prompts) if entry.is_dir() else [place / entry.name]
+            yield from placed(entry, place / entry.name, given) if entry.is_dir() else [(place / entry.name, given)]
             continue
         answers, ending = answers_of(entry.name, prompt)
-        if variant[prompt] not in answers:
-            continue
+        now = {**given, prompt: answers}
         if not entry.is_dir():
-            yield place.with_name(place.name + ending)
+            yield place.with_name(place.name + ending), now
         else:
-            beside = place.parent if entry.name.startswith("shared") else PurePosixPath()
-            yield from _files(entry, beside, variant, tuple(other for other in prompts if other != prompt))
+            yield from placed(entry, place.parent if entry.name.startswith("shared") else TOP, now)
 
 
 def _entries(folder: Path) -> list[Path]:

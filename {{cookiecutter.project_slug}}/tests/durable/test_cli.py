@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from prefect import flow, get_client
+from prefect.client.schemas.filters import FlowRunFilter, LogFilter
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from sqlalchemy import text
 
@@ -361,7 +362,10 @@ def test_database_error_tells_no_row_in_the_terminal_or_in_prefect(
     drain()
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(UUID(page.rpartition("/")[2]))
-        said = [failed, run.state, *client.read_task_runs(), *client.read_artifacts(), *client.read_logs()]
+        ours = FlowRunFilter.model_validate({"id": {"any_": [run.id]}})
+        logs = client.read_logs(LogFilter.model_validate({"flow_run_id": {"any_": [run.id]}}))
+        said: list[object] = [failed, run.state, *logs]
+        said += [*client.read_task_runs(flow_run_filter=ours), *client.read_artifacts(flow_run_filter=ours)]
     assert [each for each in said if "739190739" in str(each) or "INSERT" in str(each)] == []
     assert len(said) > 4
 

@@ -349,7 +349,7 @@ def test_doctor_finds_a_locked_table_within_seconds(mode: str) -> None:
     discovery.flows()
     prepare()
     with database().begin() as other:
-        other.execute(text(f"LOCK TABLE steps IN {mode} MODE"))
+        other.execute(text(f"LOCK TABLE epochs IN {mode} MODE"))
         began = time.monotonic()
         found = doctor._finding("database", doctor.CHECKS["database"])
         assert time.monotonic() - began < 20
