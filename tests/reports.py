@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Any
 
 import pytest
+from docs_reference import table
 from variants import ALL, ROOT, hook
 
 PYTHONS = """\
@@ -60,7 +61,7 @@ def pythons(terminal: pytest.TerminalReporter, rows: list[list[str]]) -> None:
     """Print a table of the projects that ran their own tests on several Pythons."""
     if rows:
         terminal.section("whole projects on several Pythons")
-        heads = ("variant", "Python", "Prefect", "make setup flow run test", "passed", "skipped", "seconds")
+        heads = ["variant", "Python", "Prefect", "make setup flow run test", "passed", "skipped", "seconds"]
         write(PYTHONS, table=say(terminal, table(heads, sorted(rows))))
 
 
@@ -77,7 +78,7 @@ def variants(terminal: pytest.TerminalReporter, runs: list[dict[str, Any]]) -> N
         why = " ".join(f"{skip.removesuffix('.')} ({number})." for skip, number in sorted(skips.items()))
         ran, seconds = sum(run["ran"] for run in its), sum(run["seconds"] for run in its)
         rows.append([variant, "failed" if failed else "passed", str(ran), why, f"{seconds:.0f}"])
-    lines = say(terminal, table(("variant", "its tests", "ran", "skipped", "seconds"), rows))
+    lines = say(terminal, table(["variant", "its tests", "ran", "skipped", "seconds"], rows))
     for run in runs:
         if run["outcome"] == "failed":
             terminal.line(f"failed; this bakes it again: {run['command']}")
@@ -93,20 +94,15 @@ def variants(terminal: pytest.TerminalReporter, runs: list[dict[str, Any]]) -> N
         python=platform.python_version(),
         prefect=metadata.version("prefect"),
         table=lines,
-        refused="\n".join(table(("answers", "why, and what to choose"), refused)),
+        refused="\n".join(table(["answers", "why, and what to choose"], refused)[:-1]),
     )
 
 
-def table(heads: tuple[str, ...], rows: list[list[str]]) -> list[str]:
-    """Return the lines of a table in Markdown."""
-    return ["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows)]
-
-
 def say(terminal: pytest.TerminalReporter, lines: list[str]) -> str:
-    """Print lines, and return them as a text."""
-    for line in lines:
+    """Print a table, and return it as a text."""
+    for line in lines[:-1]:
         terminal.line(line)
-    return "\n".join(lines)
+    return "\n".join(lines[:-1])
 
 
 def write(page: str, **parts: str) -> None:

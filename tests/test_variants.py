@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from conftest import turn
 from forks import Forks
-from tree import placed
+from tree import has, placed
 from variants import (
     ALL,
     CHOICES,
@@ -84,10 +84,6 @@ def files() -> Iterator[tuple[PurePosixPath, Mapping[str, set[str]]]]:
         path = PurePosixPath(str(file).replace("{{cookiecutter.package_name}}", "durable_flights"))
         for more in next((some for place, some in needed.items() if path.is_relative_to(place)), [{}]):
             yield path, {**answers, **{prompt: {answer} for prompt, answer in more.items()}}
-
-
-def has(variant: Answers, given: Mapping[str, set[str]]) -> bool:
-    return all(variant[prompt] in answers for prompt, answers in given.items())
 
 
 @cache

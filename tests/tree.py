@@ -19,9 +19,14 @@ def expected(variant: Answers) -> set[PurePosixPath]:
 
     Those included that further answers are needed for, about which the tree says nothing.
     """
-    found = [place for place, answers in placed() if all(variant[prompt] in some for prompt, some in answers.items())]
+    found = [place for place, answers in placed() if has(variant, answers)]
     assert len(found) == len(set(found)), "two files of the template become one"
     return set(found)
+
+
+def has(variant: Answers, given: Mapping[str, set[str]]) -> bool:
+    """Say whether a variant has a file that is for these answers to prompts."""
+    return all(variant[prompt] in answers for prompt, answers in given.items())
 
 
 def alternatives(folder: Path = PROJECT, prompts: tuple[str, ...] = tuple(CHOICES)) -> Iterator[tuple[Path, str]]:

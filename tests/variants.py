@@ -73,18 +73,15 @@ class Options:
         wanted = self.together(2) - together_in(variants[0], 2)
         pairs = sorted(wanted, key=sorted)
         chance.shuffle(pairs)
-        # Runners come first, so that few variants have a cluster; then the prompts with the most answers, whose pairs
-        # need the most variants.
-        pairs.sort(key=lambda pair: ("task_runner" not in dict(pair), -self.count(pair)))
+        # The prompts with the most answers come first: their pairs need the most variants.
+        pairs.sort(key=lambda pair: -math.prod(len(self.choices[prompt]) for prompt, _ in pair))
+        # Before all of them come runners, so that few variants have a cluster.
+        pairs.sort(key=lambda pair: "task_runner" not in dict(pair))
         for pair in pairs:
             if pair in wanted and (variant := self.completed(dict(pair), wanted)):
                 variants.append(variant)
                 wanted -= together_in(variant, 2)
         return variants
-
-    def count(self, prompts: Iterable[tuple[str, str]]) -> int:
-        """Return how many combinations of answers these prompts have."""
-        return math.prod(len(self.choices[prompt]) for prompt, _ in prompts)
 
     def spread(self) -> list[Answers]:
         """Return very few variants, in which every answer occurs at least once; the defaults first."""
