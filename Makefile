@@ -75,16 +75,8 @@ format: .venv/.ready ## put them in their style
 	@$(UV) pip install --quiet --python .bench/bin/python -r requirements.txt --group bench
 	@touch $@
 
-bench: .bench/.ready ## measure, as ratios within one run, and draw docs/speed.svg; QUICK=1 measures less, and draws nothing
-ifdef QUICK
-	@for call in "upserts.py --rows 20000 --rounds 2 --growth 1" "steps.py --items 300" "resume.py --done 10000 --rounds 2" \
-		"cursors.py --loads 50" "outbox.py --effects 1000 --rounds 1"; do .bench/bin/python benchmarks/$$call || exit; done
-else
-	@for script in load memory keys bake runners outbox cursors; do .bench/bin/python benchmarks/$$script.py || exit; done
-	@for script in upserts steps resume; do \
-		.bench/bin/python benchmarks/$$script.py --json .bench/figures.json || exit; done
-	@.bench/bin/python benchmarks/chart.py .bench/figures.json docs/speed.svg
-endif
+bench: .bench/.ready ## measure speed, and write benchmarks/README.md and docs/speed.svg; QUICK=1 measures less, and writes nothing
+	@.bench/bin/python benchmarks/all.py $(if $(QUICK),--quick)
 
 # The tools of the site stay out of the tests' environment too.
 .docs/.ready: pyproject.toml $(filter .uv/%,$(UV))

@@ -1,13 +1,10 @@
-"""Draw the figures of upserts.py and steps.py as bars: `chart.py FIGURES.json TARGET.svg`.
+"""Draw the figures of upserts.py and steps.py as bars.
 
 A bar's length is the logarithm of times the floor: twice the time is the same length everywhere.
 """
 
-import json
 import math
-import sys
 from html import escape
-from pathlib import Path
 from typing import Any
 
 TITLES = {"sqlite": "SQLite", "postgres": "PostgreSQL", "duckdb": "DuckDB", "file": "Journal in a file"}
@@ -93,11 +90,3 @@ def draw(figures: dict[str, Any]) -> str:
     lines.append(f'<text class="note" x="12" y="{y - 14}">{note}</text>')
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" viewBox="0 0 {WIDTH} {y}" role="img">'
     return "\n".join([head, f"<title>{escape(note)}</title>", f"<style>{STYLE}</style>", *lines, "</svg>\n"])
-
-
-def main(source: Path, target: Path) -> None:
-    target.write_text(draw(json.loads(source.read_text())), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))

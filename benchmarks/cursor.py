@@ -46,8 +46,7 @@ def main() -> None:
         found.append({name: load(f"{name}-{number}", steps, rows, cursor) for name, cursor in some})
     found = found[1:]
     medians = {name: statistics.median(times[name] for times in found) for name in ("without", "with")}
-    ratio = statistics.median(times["with"] / times["without"] for times in found)
-    print(json.dumps({**medians, "ratio": ratio}))
+    print(json.dumps({**medians, "ratios": [times["with"] / times["without"] for times in found]}))
 
 
 if __name__ == "__main__":

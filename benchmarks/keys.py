@@ -5,12 +5,11 @@ import importlib
 import json
 import os
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from shared import PACKAGE, bake, project_and_server, quiet, run, show, verdict
+from shared import PACKAGE, Columns, bake, in_turn, project_and_server, quiet, run, show, verdict
 
 INPUTS = (21, 2.0)
 FILE = (5, 1.2)
@@ -21,28 +20,11 @@ MEMORY = 50.0
 CALLS = 50
 """Hits that are timed together."""
 
-Row = tuple[float, float, float]
 RAN: list[str] = []
 """One entry a call that was not a hit. Not a variable of the function around the task, which is part of its key."""
 
 
-def compare(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> Row:
-    """Return the medians, in milliseconds, of ours and of theirs, and the median of the ratios of the pairs."""
-    pairs = []
-    for number in range(rounds + 1):
-        seconds = {}
-        # Who goes first changes from round to round.
-        for call in (ours, theirs) if number % 2 else (theirs, ours):
-            start = time.perf_counter()
-            call()
-            seconds[call] = time.perf_counter() - start
-        pairs.append((1000 * seconds[ours], 1000 * seconds[theirs], seconds[ours] / seconds[theirs]))
-    # The first round fills caches.
-    mine, other, ratio = map(statistics.median, zip(*pairs[1:], strict=True))
-    return mine, other, ratio
-
-
-def inputs() -> Row:
+def inputs() -> Columns:
     """The key of a megabyte of rows, as JSON would have it."""
     from prefect import task
 
@@ -59,10 +41,10 @@ def inputs() -> Row:
     size = len(json.dumps(parameters))
     if not 0.95e6 < size < 1.05e6:
         raise SystemExit(f"the inputs have {size} bytes")
-    return compare(lambda: digest(work, parameters), plain, INPUTS[0])
+    return in_turn(lambda: digest(work, parameters), plain, INPUTS[0])
 
 
-def hits() -> Row:
+def hits() -> Columns:
     """Calls of a task whose result is stored: with the project's key, and with Prefect's INPUTS as its cache policy."""
     from prefect import flow
     from prefect.cache_policies import INPUTS as PREFECT_INPUTS
@@ -81,16 +63,16 @@ def hits() -> Row:
             task(f"2013-01-{number}", ["carrier", "flight", "time_hour"])
 
     @flow
-    def timed() -> Row:
-        return compare(lambda: calls(ours), lambda: calls(theirs), HITS[0])
+    def timed() -> Columns:
+        return in_turn(lambda: calls(ours), lambda: calls(theirs), HITS[0])
 
-    found: Row = timed()
+    found: Columns = timed()
     if len(RAN) != 2 * CALLS:
         raise SystemExit(f"{len(RAN)} tasks were run, and not {2 * CALLS}")
     return found
 
 
-def file(folder: Path) -> tuple[Row, float]:
+def file(folder: Path) -> tuple[Columns, float]:
     """The key of a file of one GiB, and by how many MiB it raises the peak of its process."""
     with quiet():
         os.environ["PYTHONPATH"] = str(bake(folder / "files", cache_key="file_content") / "src")
@@ -100,19 +82,21 @@ def file(folder: Path) -> tuple[Row, float]:
             target.write(os.urandom(2**20))
     rounds = [run("key.py", folder / "home", large, number % 2) for number in range(FILE[0])]
     rows = [(1000 * found["key"], 1000 * found["plain"], found["key"] / found["plain"]) for found in rounds]
-    mine, other, ratio = map(statistics.median, zip(*rows, strict=True))
-    return (mine, other, ratio), max(found["rise"] for found in rounds)
+    mine, other, ratios = zip(*rows, strict=True)
+    return (mine, other, ratios), max(found["rise"] for found in rounds)
 
 
 def main() -> None:
     with project_and_server() as folder:
-        found = [("1 MB of inputs", *inputs()), (f"{CALLS} hits", *hits())]
-        row, rise = file(folder)
-    show(("milliseconds", "key", "against", "ratio"), [*found, ("1 GiB file", *row)])
-    verdict("the key of 1 MB of inputs, in times of json.dumps and sha256", found[0][3], INPUTS[1])
-    verdict("a hit, in times of one with Prefect's INPUTS", found[1][3], HITS[1])
-    verdict("the key of a file, in times of its plain hash", row[2], FILE[1])
-    verdict("MiB that the key of a file takes", rise, MEMORY)
+        found = {"1 MB of inputs": inputs(), f"{CALLS} hits": hits()}
+        found["1 GiB file"], rise = file(folder)
+    rows = [(name, *map(statistics.median, columns)) for name, columns in found.items()]
+    show(("milliseconds", "key", "against", "ratio"), rows)
+    (_, _, key), (_, _, hit), (_, _, large) = found.values()
+    verdict("the key of 1 MB of inputs, in times of json.dumps and sha256", key, INPUTS[1])
+    verdict("a hit, in times of one with Prefect's INPUTS", hit, HITS[1])
+    verdict("the key of a file of 1 GiB, in times of its plain hash", large, FILE[1])
+    verdict("MiB that the key of a file adds to the peak of memory", rise, MEMORY)
 
 
 if __name__ == "__main__":

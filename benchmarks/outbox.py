@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared import HERE, options, project_on, run, save, show, temporary_home, verdict
+from shared import HERE, options, project_on, run, show, temporary_home, verdict
 
 RATE = 500.0
 """Effects a second that are wanted at least, on 2 cores."""
@@ -34,18 +34,16 @@ def receiver() -> Iterator[str]:
 
 def main() -> None:
     given = options(effects=10_000, rounds=3)
-    figures = {}
     with temporary_home() as folder, receiver() as url:
         for name in given.only or ("sqlite", "postgres", "duckdb"):
             with project_on(folder, name) as work:
                 rounds = [measure(work / str(number), url, given.effects) for number in range(given.rounds)]
             write, alone, plain, ordered = map(statistics.median, zip(*rounds, strict=True))
-            ratio = statistics.median(alone / plain for _, alone, plain, _ in rounds)
-            show(HEADER, [(name, write, alone, plain, ordered, ratio)])
-            verdict(f"{name}: a delivered effect, in times of its request alone", ratio, BUDGET)
-            verdict(f"{name}: {RATE:.0f} effects a second, in times of those delivered", RATE / plain, 1.0)
-            figures[name] = {"delivered a second": plain, "ratio": ratio}
-    save(given.json, "outbox", figures)
+            ratios = [alone / plain for _, alone, plain, _ in rounds]
+            show(HEADER, [(name, write, alone, plain, ordered, statistics.median(ratios))])
+            verdict(f"{name}, a delivered effect, in times of its request alone", ratios, BUDGET)
+            rates = [RATE / plain for _, _, plain, _ in rounds]
+            verdict(f"{name}, {RATE:.0f} effects a second, in times of those delivered", rates, 1.0)
 
 
 def measure(home: Path, url: str, effects: int) -> tuple[float, float, float, float]:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import statistics
+import sys
 
 from shared import PREFIX, all_flights, bake, options, project_and_server, quiet, run, show
 
@@ -26,7 +27,7 @@ def main() -> None:
                     found = run("chunks.py", folder / "round", source, CHUNKS, times)
                     seconds.setdefault((runner, workers, times), []).append(found["seconds"])
                     shutil.rmtree(folder / "round")
-            print(f"round {number} of {chosen.rounds} is done", flush=True)
+            print(f"round {number} of {chosen.rounds} is done", file=sys.stderr)
     medians = {key: statistics.median(found) for key, found in seconds.items()}
     alone = {times: medians["threads", 2, times] for times in TIMES}
     header = ("in times of threads", *(f"{alone[times] / CHUNKS:.2f} s a chunk" for times in TIMES))
@@ -42,6 +43,15 @@ def main() -> None:
         ("seconds", *header[1:]),
         [(row[0], *(medians[*key, t] for t in TIMES)) for row, key in zip(rows, RUNNERS, strict=True)],
     )
+    crossings = ", ".join(f"{runner}'s at {crossing(medians, runner):.0f} s" for runner in ("dask", "ray"))
+    print(f"With 2 workers, a line through the last two crosses that of threads: {crossings}.\n")
+
+
+def crossing(medians: dict[tuple[str, int, int], float], runner: str) -> float:
+    """The seconds in threads from which on two workers of a cluster are faster, by a line through the two longest."""
+    (x, y), (longer, most) = ((medians["threads", 2, times], medians[runner, 2, times]) for times in TIMES[1:])
+    slope = (most - y) / (longer - x)
+    return (y - slope * x) / (1 - slope)
 
 
 if __name__ == "__main__":

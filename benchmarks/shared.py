@@ -5,11 +5,13 @@ import importlib
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import distribution
 from pathlib import Path
@@ -20,6 +22,8 @@ TEMPLATE = HERE.parent
 PACKAGE = "durable_flights"
 """The package of a project that is baked with the default answers."""
 PREFIX = f"{PACKAGE.upper()}_"
+FIGURES = "BENCHMARK_FIGURES"
+"""The variable of the file for figures: a JSON line for each verdict, and for each section of the chart."""
 
 
 @contextmanager
@@ -86,37 +90,71 @@ def run(script: str, home: Path, *arguments: object) -> dict[str, Any]:
     return answer
 
 
-def show(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def show(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Print a Markdown table: the first column to the left, the others, with two decimals, to the right."""
     lines = [header, *([f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    text = ""
     for first, *others in lines:
         cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        print("|", " | ".join([first.ljust(widths[0]), *cells]), "|", flush=True)
+        text += f"| {' | '.join([first.ljust(widths[0]), *cells])} |\n"
+    print(text, flush=True)
+    return text
 
 
-def verdict(what: str, ratio: float, budget: float) -> None:
-    """Print whether a ratio is within its budget."""
-    found = "within" if ratio <= budget else "over"
-    print(f"{what}: {ratio:.2f}, budget {budget:.2f}: {found} budget", flush=True)
+Columns = tuple[Sequence[float], Sequence[float], Sequence[float]]
+"""Round by round: milliseconds of ours, milliseconds of the other, and their ratio."""
+
+
+def in_turn(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> Columns:
+    """Time two calls in turn; who goes first changes from round to round."""
+    found = []
+    for number in range(rounds + 1):
+        seconds = {}
+        for call in (ours, theirs) if number % 2 else (theirs, ours):
+            start = time.perf_counter()
+            call()
+            seconds[call] = time.perf_counter() - start
+        found.append((1000 * seconds[ours], 1000 * seconds[theirs], seconds[ours] / seconds[theirs]))
+    # The first round imports and fills caches.
+    mine, other, ratios = zip(*found[1:], strict=True)
+    return mine, other, ratios
+
+
+def verdict(what: str, found: float | Sequence[float], budget: float) -> None:
+    """Print whether a figure is within its budget.
+
+    Of several rounds the median counts. If their middle half has the budget in it, their noise is larger than the
+    margin: not decided.
+    """
+    rounds = [found] if isinstance(found, float) else list(found)
+    low, middle, high = statistics.quantiles(rounds, n=4, method="inclusive") if rounds[1:] else rounds * 3
+    said = f"{middle:.2f} ({low:.2f} to {high:.2f}; {len(rounds)} rounds)" if rounds[1:] else f"{middle:.2f}"
+    decided = "within" if high <= budget else "over" if low > budget else "not decided"
+    line = f"{what}: {said}, budget {budget:.2f}: {decided}"
+    print(line, flush=True)
+    _note({"line": line, "cells": [what, said, f"{budget:.2f}", decided]})
+
+
+def save(section: str, figures: Any) -> None:
+    """Note figures for the chart."""
+    _note({"section": section, "figures": figures})
+
+
+def _note(figures: dict[str, Any]) -> None:
+    if file := os.environ.get(FIGURES):
+        with Path(file).open("a", encoding="utf-8") as lines:
+            print(json.dumps(figures), file=lines)
 
 
 def options(**defaults: int) -> argparse.Namespace:
-    """Read the command line: `--only` some databases, the numbers that have defaults, `--json FILE` for the figures."""
+    """Read the command line: `--only` some databases, and the numbers that have defaults."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="such as sqlite, postgres, duckdb, file")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="add the figures to a file, for chart.py")
     for name, value in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=value, help=f"{value:,} unless given")
     return parser.parse_args()
-
-
-def save(file: Path | None, section: str, figures: Any) -> None:
-    """Put figures into a JSON file, beside those of other scripts."""
-    if file is not None:
-        found = json.loads(file.read_text()) if file.exists() else {}
-        file.write_text(json.dumps(found | {section: figures}, indent=1, ensure_ascii=False) + "\n")
 
 
 @contextmanager

@@ -164,7 +164,7 @@ def compare(works: dict[str, Work], items: int) -> list[dict[str, Any]]:
             "name": way,
             "items": len(blocks[1:]) * BLOCK,
             "microseconds": statistics.median(blocks[1:]),
-            "ratio": statistics.median(a / b for a, b in zip(blocks[1:], floor, strict=True)),
+            "ratios": [a / b for a, b in zip(blocks[1:], floor, strict=True)],
         }
         for way, blocks in found.items()
     ]
@@ -214,7 +214,7 @@ def grow(name: str, steps: Callable[[str], Work], sizes: list[int], items: int) 
             row[place] = timed(steps(turns[place]()), sizes[place] + number * BLOCK)
         found.append(row)
     few, many = map(statistics.median, zip(*found[1:], strict=True))
-    return {"few": few, "many": many, "ratio": statistics.median(row[1] / row[0] for row in found[1:])}
+    return {"few": few, "many": many, "ratios": [row[1] / row[0] for row in found[1:]]}
 
 
 def measure(name: str, items: int, sizes: list[int]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Bake
 from projects import path_of
-from variants import ROOT
+from variants import ROOT, only_all
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,11 @@ def test_programs_know_the_tables_of_a_project(
     )
     assert done.returncode == 0, done.stderr
     json.loads(done.stdout)
+
+
+@only_all
+def test_all_benchmarks_run() -> None:
+    command = ["make", "--no-print-directory", "bench", "QUICK=1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "## Budgets" in done.stdout

@@ -404,6 +404,20 @@ FAULTS = [
         "test_durability.py test_conventions.py test_results.py",
     ),
     Fault(
+        "chunks: the last one is left out with a cursor",
+        "chunks.py",
+        "[*windows, chunks[end:]]",
+        "windows",
+        "test_cursors.py",
+    ),
+    Fault(
+        "chunks: one window",
+        "chunks.py",
+        "range(0, end, WINDOW)",
+        "range(0, end, 10**9)",
+        "test_chunks.py",
+    ),
+    Fault(
         "chunks: lost results are no failure",
         "chunks.py",
         "    if lost:\n",

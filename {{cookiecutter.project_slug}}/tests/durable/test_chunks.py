@@ -94,6 +94,21 @@ def test_second_run_does_only_what_is_left(tmp_path: Path) -> None:
     assert_loaded(path)
 
 
+def test_chunks_are_mapped_in_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = []
+    whole = Task.map
+
+    def counting(task: Any, batch: list[Any], *rest: Any) -> Any:
+        windows.append(len(batch))
+        return whole(task, batch, *rest)
+
+    monkeypatch.setattr(Task, "map", counting)
+    monkeypatch.setattr("{{ cookiecutter.package_name }}.durable.chunks.WINDOW", 2)
+    assert run(chunks(tmp_path / "f.txt", 5))["done"] == 5
+    assert windows == [2, 2, 1]
+    assert_loaded(tmp_path / "f.txt")
+
+
 def test_corrected_source_has_its_changed_chunks_loaded(tmp_path: Path) -> None:
     run(write(tmp_path / "f.txt", "a x 1", "a y 1", "b x 1", "c x 1"))
     later = write(tmp_path / "f.txt", "a x 9", "a y 1", "b x 1", "d x 1")

@@ -278,7 +278,9 @@ def test_mark_does_not_outlive_its_database() -> None:
 
 
 @pytest.mark.usefixtures("api")
-def test_loads_bring_what_is_new_late_or_equal(source: Path) -> None:
+@pytest.mark.parametrize("window", [1000, 2], ids=["one window", "two windows"])
+def test_loads_bring_what_is_new_late_or_equal(source: Path, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("{{ cookiecutter.package_name }}.durable.chunks.WINDOW", window)
     report = run(source)
     assert (report["chunks"], report["totals"]["read"]) == (3, 8)
     assert loaded() == expected(source)

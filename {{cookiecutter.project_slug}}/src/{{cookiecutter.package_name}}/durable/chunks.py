@@ -37,6 +37,8 @@ Counts = dict[str, int]
 
 A run compares `rejected` with `read` to decide whether it fails: see the setting `max_rejected`.
 """
+WINDOW = 1000
+"""The chunks that are mapped at a time: all task runs of a map stay in memory until its end."""
 RESUMES = checkpoints.REMEMBERS or ACROSS_RUNS
 """Whether a new run skips the work of earlier runs, by checkpoints or by stored results."""
 
@@ -192,7 +194,9 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
 
 def _batches(chunks: list[Chunk], cursor: Cursor | None) -> list[list[Chunk]]:
     """Split the chunks for mapping: with a cursor, the last chunk waits until the others are done."""
-    return [batch for batch in ([chunks[:-1], chunks[-1:]] if cursor else [chunks]) if batch]
+    end = len(chunks) - bool(cursor)
+    windows = [chunks[start : min(start + WINDOW, end)] for start in range(0, end, WINDOW)]
+    return [batch for batch in [*windows, chunks[end:]] if batch]
 
 
 def _results_count() -> bool:

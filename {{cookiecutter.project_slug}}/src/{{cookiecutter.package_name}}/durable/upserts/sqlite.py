@@ -4,16 +4,19 @@ Repeating an upsert changes nothing. The upsert alone does not guarantee that it
 the checkpoint do.
 """
 
+import itertools
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, lru_cache
+from types import NoneType
 from typing import Any
 
+import orjson
 from pydantic import SecretStr
 from sqlalchemy import (
     JSON,
@@ -110,14 +113,9 @@ def database() -> Engine:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         record.info[FILE] = _file(engine)
-        met = record.info[MET] = [0]
-
-        def meet() -> int:
-            met[0] += 1
-            return 1
-
         # Counts the existing rows in an upsert: SQLite only returns how many rows it has written.
-        connection.create_function("met", 0, meet)
+        met = record.info[MET] = itertools.count()
+        connection.create_function("met", 0, met.__next__)
 
     @event.listens_for(engine, "checkout")
     def look(connection: Any, record: Any, proxy: Any) -> None:
@@ -327,10 +325,10 @@ def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertRepo
         columns[place] = encode(columns[place])
     columns += [[value] * len(columns[0]) for value in statement.fixed]
     rows = list(zip(*(columns[place] for place in statement.order), strict=True))
-    met = connection.info[MET]
-    before = met[0]
+    met: Iterator[int] = connection.info[MET]
+    before = next(met)
     written = connection.exec_driver_sql(statement.sql, rows).rowcount
-    known = met[0] - before if shape.others else len(rows) - written
+    known = next(met) - before - 1 if shape.others else len(rows) - written
     return UpsertReport(len(rows) - known, written - len(rows) + known, len(rows) - written)
 
 
@@ -340,7 +338,7 @@ class _Statement:
     def __init__(self, shape: Shape, dialect: Dialect) -> None:
         new = insert(shape.table).values({name: bindparam(name, required=False) for name in shape.names})
         # CASE is sure to count the row before it compares the values.
-        where = case((func.met() == literal_column("1"), shape.changed(new.excluded)), else_=literal_column("0"))
+        where = case((func.met().is_not(None), shape.changed(new.excluded)), else_=literal_column("0"))
         compiled = shape.on_conflict(new, where).compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         self.sql = str(compiled)
         # An `onupdate` may add parameters, with the same value for all rows.
@@ -368,12 +366,11 @@ def _encoder(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Sequence[Any]
 
 
 def _moments(values: Sequence[datetime | None]) -> Sequence[str | None]:
-    # SQLAlchemy writes the same text, but more slowly; [:26] cuts off the time zone.
-    if len({*values[:100]}) > 50:
-        return [None if value is None else value.isoformat(" ", "microseconds")[:26] for value in values]
-    # The rows of a chunk often share a few timestamps.
-    texts = {value: value.isoformat(" ", "microseconds")[:26] for value in {*values} if value is not None}
-    return [None if value is None else texts[value] for value in values]
+    # SQLAlchemy writes the same text, but more slowly. What follows the fraction of the second is the time zone.
+    if {*map(type, values)} in ({datetime}, {datetime, NoneType}):
+        texts = orjson.dumps(values).decode()[1:-1].replace("T", " ").split(",")
+        return [text[1:27] if "." in text else None if text == "null" else f"{text[1:20]}.000000" for text in texts]
+    return [None if value is None else value.isoformat(" ", "microseconds")[:26] for value in values]
 
 
 def _unfit(column: Column[Any], kind: TypeEngine[Any], values: Sequence[Any]) -> str | None:
