@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +116,16 @@ def test_wrong_setting_of_prefect_is_one_line(name: str, value: str, said: str) 
         assert said in (done.stderr if code == 2 else done.stdout)
         assert len(done.stderr.splitlines()) == code - 1
         assert "secret" not in done.stderr + done.stdout
+
+
+def test_reader_of_the_output_may_end_first() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", PACKAGE, "status"]
+    done = subprocess.run(command, env=environment, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_wrong_setting_is_a_finding_of_the_doctor() -> None:

@@ -8,6 +8,7 @@ import gc
 import inspect
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
@@ -514,6 +515,10 @@ def main() -> None:
                 _run_app(*sys.argv[2:3] or [""])(sys.argv[2:], exit_on_error=False, print_error=False)
             else:
                 app(sys.argv[1:], exit_on_error=False, print_error=False)
+    except BrokenPipeError:
+        # What reads the output, such as `head`, has ended. Python would still write the rest, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt:
         print(f"stopped; {_what_stays()}", file=sys.stderr)
         sys.exit(130)
