@@ -20,6 +20,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from uuid import uuid4
 
 from {{ cookiecutter.package_name }}.durable.server import ServerError, server
 
@@ -245,8 +246,10 @@ class Trial:
     def __init__(self, place: Laboratory, flow: str, arguments: Sequence[str]) -> None:
         self.place = place
         self.command = ["run", flow, *arguments]
-        self.folder = Path(tempfile.mkdtemp(dir=place.folder))
-        self.name = self.folder.name.replace("_", "-").lower()
+        # A folder in the store, too, may have such a name.
+        self.name = f"trial-{uuid4().hex[:12]}"
+        self.folder = place.folder / self.name
+        self.folder.mkdir()
         self.folder.chmod(0o755)
         self.environment = {
             **store.own(self.name),
