@@ -75,8 +75,8 @@ format: .venv/.ready ## put them in their style
 	@$(UV) pip install --quiet --python .bench/bin/python -r requirements.txt --group bench
 	@touch $@
 
-bench: .bench/.ready ## measure speed, and write benchmarks/README.md and docs/speed.svg; QUICK=1 measures less, and writes nothing
-	@.bench/bin/python benchmarks/all.py $(if $(QUICK),--quick)
+bench: .bench/.ready ## measure speed, and write benchmarks/README.md and docs/speed.svg; ONLY="load steps": some; QUICK=1: less, nothing is written
+	@.bench/bin/python benchmarks/all.py $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 # The tools of the site stay out of the tests' environment too.
 .docs/.ready: pyproject.toml $(filter .uv/%,$(UV))

@@ -33,7 +33,7 @@ def receiver() -> Iterator[str]:
 
 
 def main() -> None:
-    given = options(effects=10_000, rounds=3)
+    given = options(effects=10_000, rounds=1)
     with temporary_home() as folder, receiver() as url:
         for name in given.only or ("sqlite", "postgres", "duckdb"):
             with project_on(folder, name) as work:

@@ -1,4 +1,4 @@
-"""Where a cluster pays: chunks of real work in 1, 2 and 4 processes of Dask and of Ray, in times of threads."""
+"""Where a cluster pays: chunks of real work in 1 and 2 processes of Dask and of Ray, in times of threads."""
 
 import os
 import shutil
@@ -10,11 +10,11 @@ from shared import PREFIX, all_flights, bake, options, project_and_server, quiet
 TIMES = (1, 100, 500)
 """How often the records of a chunk are checked: some 4 ms each time."""
 CHUNKS = 16
-RUNNERS = [("threads", 2), *((runner, workers) for runner in ("dask", "ray") for workers in (1, 2, 4))]
+RUNNERS = [("threads", 2), *((runner, workers) for runner in ("dask", "ray") for workers in (1, 2))]
 
 
 def main() -> None:
-    chosen = options(rounds=3)
+    chosen = options(rounds=1)
     seconds: dict[tuple[str, int, int], list[float]] = {}
     with project_and_server() as folder:
         source = all_flights(folder)
@@ -44,7 +44,7 @@ def main() -> None:
         [(row[0], *(medians[*key, t] for t in TIMES)) for row, key in zip(rows, RUNNERS, strict=True)],
     )
     crossings = ", ".join(f"{runner}'s at {crossing(medians, runner):.0f} s" for runner in ("dask", "ray"))
-    print(f"With 2 workers, a line through the last two crosses that of threads: {crossings}.\n")
+    print(f"With 2 workers a line through the last two crosses threads' own: {crossings}.\n")
 
 
 def crossing(medians: dict[tuple[str, int, int], float], runner: str) -> float:

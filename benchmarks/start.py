@@ -9,7 +9,7 @@ import time
 from shared import PACKAGE, PREFIX, bake, options, quiet, show, temporary_home, verdict
 
 COMMANDS = {
-    "a first run of two chunks": (["run"], 10.0),
+    "a first run, of 31 chunks": (["run"], 10.0),
     "a run with nothing left": (["run"], 3.0),
     "status": (["status"], 1.0),
     "--help": (["--help"], 1.0),
