@@ -326,6 +326,8 @@ def go(walk: Walk, api: str) -> None:
     yaml.write_text(re.sub(r"  - name: load-prices\n.*?(?=^  - name: |\Z)", "", yaml.read_text(), flags=re.M | re.S))
     if ALL or walk.variant == walked()[0]:
         walk.check()
+    if walk.database:
+        assert "there is a table prices" in walk.make("flow", "NAME=prices", code=2)
     assert "0 chunks" not in walk.make("run", "FLOW=load-orders")
 
 

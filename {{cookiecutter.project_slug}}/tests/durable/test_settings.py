@@ -79,6 +79,16 @@ def test_env_file_that_is_not_utf8_is_one_line(encoding: str, monkeypatch: pytes
         assert str(caught.value) == f"{file}: not UTF-8; save it as UTF-8"
 
 
+def test_line_that_sets_nothing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"# a remark\n{PREFIX}WORKERS 3\n")
+    monkeypatch.setattr(settings_module, "ENV_FILE", file)
+    for read in (Settings, check_names):
+        with pytest.raises(SettingsError) as caught:
+            read()
+        assert str(caught.value) == f"{file}, line 2: write NAME=value, or # before a remark"
+
+
 def test_env_file_may_begin_with_a_byte_order_mark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text(f"{PREFIX}WORKERS=3\n", encoding="utf-8-sig")

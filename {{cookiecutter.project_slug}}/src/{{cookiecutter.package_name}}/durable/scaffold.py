@@ -47,6 +47,11 @@ def write_flow(name: str, source: Source = "files") -> list[str]:
         raise InputError(f"no flow was written: {reason}")
     # With the old tables only: a migration must create the new one, also in databases elsewhere.
     upserts.prepare(upgrade=True)
+    if module in upserts.table_names():
+        raise InputError(
+            f"no flow was written: there is a table {module}. Take another name, or drop the table of a flow that was"
+            " removed: docs/writing.md says how"
+        )
     for skeleton, target in targets.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(_text(skeleton, name), encoding="utf-8")
@@ -126,8 +131,6 @@ def _unusable(name: str, module: str, targets: dict[str, Path]) -> str:
         return f"its code uses the name {module} for something else; add a word, as in {name}-of-today"
     if f"load-{name}" in discovery.flows():
         return f"there is a flow load-{name}"
-    if module in upserts.table_names():
-        return f"there is a table {module}"
     there = [path for path in targets.values() if path.exists()]
     return f"{there[0].relative_to(ROOT)} is there" if there else ""
 

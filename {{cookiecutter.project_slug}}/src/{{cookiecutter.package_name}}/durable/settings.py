@@ -7,10 +7,12 @@ variable that looks like a misspelt setting is an error, because a setting that 
 import os
 import tomllib
 from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -30,12 +32,16 @@ def env_variables(file: Path | None = None) -> dict[str, str | None]:
     """Return the variables in a file, `ENV_FILE` by default.
 
     Raises:
-        SettingsError: the file is not UTF-8.
+        SettingsError: the file is not UTF-8, or has a line that sets nothing.
     """
     file = file or ENV_FILE
+    content = file.read_bytes() if file.is_file() else b""
     try:
         # UTF-16 may pass for UTF-8, with a zero byte beside each letter.
-        if b"\0" not in (file.read_bytes() if file.is_file() else b""):
+        if b"\0" not in content:
+            for line in parse_stream(StringIO(content.decode("utf-8-sig"))):
+                if line.error:
+                    raise SettingsError(f"{file}, line {line.original.line}: write NAME=value, or # before a remark")
             return dotenv_values(file, encoding="utf-8-sig")
     except UnicodeDecodeError:
         pass

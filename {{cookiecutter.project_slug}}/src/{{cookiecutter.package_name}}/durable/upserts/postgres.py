@@ -210,8 +210,8 @@ def pending() -> list[str]:
 
 
 def table_names() -> set[str]:
-    """Return the names of all tables, those of `durable` included."""
-    return {*tables.metadata.tables, *tables.internal.tables}
+    """Return the names of the tables that the code or the database has, those of `durable` included."""
+    return tables.table_names(database())
 
 
 def add_tables(names: list[str]) -> list[str]:

@@ -97,6 +97,12 @@ def _exist(engine: Engine) -> bool:
         return inspect(connection).has_table(epochs.name)
 
 
+def table_names(engine: Engine) -> set[str]:
+    """Return the names of the tables that the code or the database has."""
+    with engine.connect() as connection:
+        return {*metadata.tables, *internal.tables, *inspect(connection).get_table_names()}
+
+
 def check_rights(connection: Connection) -> None:
     """Check that rows of all tables can be inserted and updated, and those of `internal` deleted, without writing any.
 
