@@ -4,12 +4,12 @@ Prints, as JSON, the seconds of each time, the process's peak of memory in MiB, 
 """
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
 
 from durable_flights.flows.flights.flow import load_flights
+from peak import peak
 
 
 def main(source: Path, times: int) -> None:
@@ -21,9 +21,7 @@ def main(source: Path, times: int) -> None:
         start = time.perf_counter()
         reports.append(load_flights(source=source, job="flights"))
         seconds.append(time.perf_counter() - start)
-    # Linux counts in KiB, macOS in bytes.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    print(json.dumps({"seconds": seconds, "peak": peak, "reports": reports}))
+    print(json.dumps({"seconds": seconds, "peak": peak(), "reports": reports}))
 
 
 if __name__ == "__main__":

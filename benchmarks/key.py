@@ -6,7 +6,6 @@ raised the process's peak of memory.
 
 import hashlib
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from types import SimpleNamespace
 
 from durable_flights.durable import durable_task
 from durable_flights.durable.cache_keys import cache_key
+from peak import peak
 
 
 @durable_task(version="1")
@@ -25,11 +25,6 @@ def plain(path: Path) -> float:
     with path.open("rb") as file:
         hashlib.file_digest(file, "sha256").hexdigest()
     return time.perf_counter() - start
-
-
-def peak() -> float:
-    # Linux counts in KiB, macOS in bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def main(path: Path, plain_first: int) -> None:

@@ -2,12 +2,11 @@
 
 import shutil
 import sqlite3
-import statistics
 import sys
 import time
 from pathlib import Path
 
-from shared import all_flights, options, project_and_server, run, show, verdict
+from shared import all_flights, options, project_and_server, run, show_rounds, verdict
 
 BUDGET = 1.8
 AGAIN_BUDGET = 0.05
@@ -41,9 +40,7 @@ def main() -> None:
             found.append((plain, flow, flow / plain, again, again / flow, middle - begin, end - middle - again - 10))
             print(f"round {number} of {rounds} is done", file=sys.stderr)
     header = ("seconds", "plain", "flow", "ratio", "again", "again/flow", "plain, whole process", "flow, whole process")
-    columns = list(zip(*found, strict=True))
-    medians = map(statistics.median, columns)
-    show(header, [*((f"round {n}", *row) for n, row in enumerate(found, 1)), ("median", *medians)])
+    columns = show_rounds(header, found)
     verdict("the flow, in times of the plain script", columns[2], BUDGET)
     verdict("the flow when all is done, in times of the first", columns[4], AGAIN_BUDGET)
 

@@ -4,12 +4,12 @@ Prints, as JSON, the milliseconds a chunk and the process's peak of memory in Mi
 """
 
 import json
-import resource
 import sys
 import time
 from dataclasses import dataclass
 
 from durable_flights.durable import Step, durable_flow, durable_task, run_chunks
+from peak import peak
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,7 @@ def main(count: int) -> None:
     start = time.perf_counter()
     load_many(count)
     seconds = time.perf_counter() - start
-    # Linux counts in KiB, macOS in bytes.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    print(json.dumps({"milliseconds": 1000 * seconds / count, "peak": peak}))
+    print(json.dumps({"milliseconds": 1000 * seconds / count, "peak": peak()}))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """Peak memory of the flow for all 336,776 flights against 33,000 of them, each in a fresh process."""
 
-import statistics
 from itertools import islice
 from pathlib import Path
 
-from shared import all_flights, project_and_server, run, show, verdict
+from shared import all_flights, project_and_server, run, show_rounds, verdict
 
 ROUNDS = 3
 FEW = 33_000
@@ -28,12 +27,8 @@ def main() -> None:
             home = folder / f"round{number}"
             peaks = [run("flow.py", home / source.stem, source, 1)["peak"] for source in (few, every)]
             found.append((*peaks, peaks[1] / peaks[0]))
-    columns = list(zip(*found, strict=True))
     header = ("peak in MiB", f"{FEW:,} rows", "336,776 rows", "ratio")
-    show(
-        header,
-        [*((f"round {n}", *row) for n, row in enumerate(found, 1)), ("median", *map(statistics.median, columns))],
-    )
+    columns = show_rounds(header, found)
     verdict("ten times the rows, in times of the memory", columns[2], BUDGET)
 
 

@@ -103,6 +103,14 @@ def show(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return text
 
 
+def show_rounds(header: Sequence[str], found: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:
+    """Print a table of rounds, with their medians; return its columns."""
+    columns = list(zip(*found, strict=True))
+    medians = ("median", *map(statistics.median, columns))
+    show(header, [*((f"round {number}", *row) for number, row in enumerate(found, 1)), medians])
+    return columns
+
+
 Columns = tuple[Sequence[float], Sequence[float], Sequence[float]]
 """Round by round: milliseconds of ours, milliseconds of the other, and their ratio."""
 

@@ -9,7 +9,6 @@ from a generator and prints, as JSON, the seconds and the process's peak of memo
 
 import json
 import random
-import resource
 import statistics
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import Any
 from durable_flights.durable.tables import UtcDateTime
 from durable_flights.durable.upserts import UpsertReport, database, upsert
 from marks import rest
+from peak import peak
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, Integer, MetaData, String, Table, func, select
 
 TABLE = Table(
@@ -169,11 +169,6 @@ def compare(writers: list[Writer], rounds: int) -> list[dict[str, Any]]:
         }
         for writer in writers
     ]
-
-
-def peak() -> float:
-    # Linux counts in KiB, macOS in bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def stream(count: int) -> dict[str, float]:

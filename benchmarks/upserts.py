@@ -7,7 +7,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from shared import options, project_on, run, save, show, temporary_home, verdict
+from shared import options, project_on, run, save, show, show_rounds, temporary_home, verdict
 
 BUDGETS = {"sqlite": 1.8, "postgres": 0.8, "duckdb": 1.3}
 """Times the floor."""
@@ -64,13 +64,9 @@ def grow(name: str, home: Path, count: int, rounds: int) -> None:
             answers.append(run("upsert.py", place, "stream", name, size))
         few, many = answers
         found.append((many["seconds"] / few["seconds"] / 10, few["peak"], many["peak"], many["peak"] / few["peak"]))
-    columns = list(zip(*found, strict=True))
     print(f"\n{name}: {10 * count:,} rows against {count:,}, from a generator\n")
     header = (name, "time of a row, ratio", "peak MiB", "peak MiB, ten times the rows", "peak, ratio")
-    show(
-        header,
-        [*((f"round {n}", *row) for n, row in enumerate(found, 1)), ("median", *map(statistics.median, columns))],
-    )
+    columns = show_rounds(header, found)
     verdict(f"{name}, ten times the rows, in times of the time of a row", columns[0], GROWTH)
     verdict(f"{name}, ten times the rows, in times of the memory", columns[3], GROWTH)
 
