@@ -201,7 +201,7 @@ def database_of(name: str, size: int) -> Any:
     else:
         url = make_url(f"{name}:///{settings.home / f'of-{size}.db'}")
     database_settings.__dict__["database_url"] = SecretStr(url.render_as_string(hide_password=False))
-    return database.__wrapped__()
+    return database.make()
 
 
 def grow(name: str, steps: Callable[[str], Work], sizes: list[int], items: int) -> dict[str, Any]:

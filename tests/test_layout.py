@@ -512,8 +512,6 @@ def test_a_target_of_make_does_what_it_is_called(
     baked: Baked, environment: dict[str, str], target: str, command: str
 ) -> None:
     for variant in pairwise():
-        if target == "reset" and variant["checkpoint"] == "none":
-            continue
         shown = subprocess.run(
             ["make", "--no-print-directory", "--dry-run", "--old-file=.venv/.ready", target, "JOB=x", "NAME=x"],
             cwd=baked(variant),
@@ -524,6 +522,28 @@ def test_a_target_of_make_does_what_it_is_called(
         )
         last = shown.stdout.splitlines()[-1].rstrip()
         assert f"/{command} " in last if target == "test" else last.endswith(command)
+
+
+def test_a_variable_that_make_does_not_read_is_refused_before_anything_is_done(
+    baked: Baked, environment: dict[str, str]
+) -> None:
+    def make(project: Path, *arguments: str) -> tuple[int, str]:
+        command = ["make", "--dry-run", "--old-file=.venv/.ready", *arguments]
+        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr
+
+    for variant in spread():
+        project = baked(variant)
+        pages = [project / "README.md", *project.glob("docs/*.md")]
+        text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+        told = {name for line in re.findall(r"make [a-z].*", text) for name in re.findall(r"\b([A-Z]+)=", line)}
+        assert {"FLOW", "JOB", "PORT"} < told
+        assert make(project, "help", *(f"{name}=x" for name in told)) == (0, "")
+        assert make(project, "help", "PREFECT_API_URL=http://127.0.0.1:4200/api") == (0, "")
+        assert make(project, "switch", "upsert=none") == (0, "")
+        code, said = make(project, "flow", "NAME=x", "FORM=api")
+        assert code == 2
+        assert "*** nothing here reads FORM; a variable of the environment comes first: FORM=… make" in said
 
 
 def test_jobs_of_kubernetes_are_valid(baked: Baked, tmp_path: Path) -> None:

@@ -486,7 +486,8 @@ def test_run_of_another_flow_is_left_and_the_others_are_resumed(
     left = left_by_a_kill(tmp_path / "any.txt", gone)
     good = left_by_a_kill(chunks(tmp_path / "f.txt", 1))
     assert not resume_dead_runs(lambda _: None)
-    assert "this project has no flow load-what-is-gone" in capsys.readouterr().err
+    assert "this project has no flow load-what-is-gone" in (said := capsys.readouterr().err)
+    assert said.rstrip().endswith(f"make reset JOB=load-what-is-gone/{left.name}.")
     assert (state_of(left.id), state_of(good.id)) == ("Running", "Completed")
     assert [found.id for found in dead()] == [left.id], "it is not forgotten: its flow may come back"
 

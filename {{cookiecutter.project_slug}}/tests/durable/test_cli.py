@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from prefect import flow, get_client
@@ -19,6 +19,7 @@ from {{ cookiecutter.package_name }}.durable import discovery, results, upserts
 from {{ cookiecutter.package_name }}.durable.cache_keys import ACROSS_RUNS
 from {{ cookiecutter.package_name }}.durable.checkpoints import IN_STORE, REMEMBERS
 from {{ cookiecutter.package_name }}.durable.cli import main
+from {{ cookiecutter.package_name }}.durable.runs import dead
 from {{ cookiecutter.package_name }}.durable.server import drain
 from {{ cookiecutter.package_name }}.durable.settings import PACKAGE, PREFIX, ROOT, settings
 
@@ -226,6 +227,12 @@ def test_flow_that_is_not_there_is_not_taken_for_a_parameter(
             "from {{ cookiecutter.package_name }}.durable import durable_flow as make; make(name='No')(print)",
             "2: ValueError: 'No' cannot be the name of a flow",
         ),
+        pytest.param(
+            "import sqlalchemy as sa; from {{ cookiecutter.package_name }}.durable import metadata as there;"
+            " sa.Table('toys', there, sa.Column('id', sa.Integer))",
+            "2: InvalidRequestError: Table 'toys' is already defined for this MetaData instance. Give each flow",
+            marks=pytest.mark.skipif(not upserts.WRITES, reason="no database"),
+        ),
     ],
 )
 def test_flow_that_cannot_be_imported_is_one_line_with_its_place(
@@ -244,6 +251,20 @@ def test_flow_that_cannot_be_imported_is_one_line_with_its_place(
     assert err.count("\n") == 1
 
 
+@pytest.mark.usefixtures("api")
+def test_error_of_a_flow_is_one_line_with_its_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def read(path: Path) -> list[toys.Toys]:
+        raise KeyError("price")
+
+    monkeypatch.setattr(toy, "read", read)
+    assert call(monkeypatch, "run", FLOW, str(tmp_path)) == 1
+    failed, page = capsys.readouterr().err.splitlines()
+    assert failed == f"KeyError: 'price' (tests/durable/test_cli.py:{read.__code__.co_firstlineno + 1})"
+    assert page.startswith("this run: http")
+
+
 def test_project_without_a_flow_says_how_to_write_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -252,7 +273,9 @@ def test_project_without_a_flow_says_how_to_write_one(
     assert "make flow NAME=orders" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["", "Orders", "a--b", "class", "a" * 31, "epochs" if upserts.WRITES else "match"])
+@pytest.mark.parametrize(
+    "name", ["", "Orders", "a--b", "load-a", "class", "a" * 31, "epochs" if upserts.WRITES else "match"]
+)
 def test_name_that_a_flow_cannot_have_is_refused(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -341,6 +364,19 @@ def test_job_that_is_not_known_cannot_be_reset(
     assert capsys.readouterr().err == "nothing is known of a job 'nonsense'; `make status` shows those that there are\n"
 
 
+def test_reset_forgets_the_killed_runs_of_a_flow_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = settings.home / "runs"
+    folder.mkdir(parents=True)
+    for name in (FLOW, "load-gone"):
+        (folder / f"{uuid4()}.run").write_text(name)
+    assert call(monkeypatch, "reset", "load-gone/orders") == 0
+    assert capsys.readouterr().out == "load-gone/orders is forgotten, for its flow is gone\n"
+    call(monkeypatch, "reset", f"{FLOW}/orders")
+    assert [run.flow for run in dead()] == [FLOW], "make resume resumes it"
+
+
 @pytest.mark.usefixtures("api")
 def test_failed_chunk_is_exit_code_1_and_the_others_are_kept(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -349,7 +385,8 @@ def test_failed_chunk_is_exit_code_1_and_the_others_are_kept(
     file = fail(path, "02")
     assert call(monkeypatch, "run", FLOW, str(path)) == 1
     failed, page = capsys.readouterr().err.splitlines()
-    assert failed.startswith("1 of 3 chunks failed, the first with: bad luck. The others are done. ")
+    error = r"ValueError: bad luck \(tests/support/toys\.py:\d+\)"
+    assert re.match(rf"1 of 3 chunks failed, the first with: {error}\. The others are done\. ", failed)
     assert page.startswith("this run: http")
     file.unlink()
     assert call(monkeypatch, "run", FLOW, str(path)) == 0
@@ -369,7 +406,7 @@ def test_database_error_tells_no_row_in_the_terminal_or_in_prefect(
     path = write(tmp_path / "week.txt", "01 toy-1 739190739", "02 toy-2 739190739")
     assert call(monkeypatch, "run", FLOW, str(path)) == 1
     failed, page = capsys.readouterr().err.splitlines()
-    assert re.match(r"1 of 2 chunks failed, the first with: \([\w.]+\) .*(?i:unique)", failed)
+    assert re.match(r"1 of 2 chunks failed, the first with: IntegrityError: \([\w.]+\) .*(?i:unique)", failed)
     drain()
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(UUID(page.rpartition("/")[2]))

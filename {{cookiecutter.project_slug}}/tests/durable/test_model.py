@@ -49,13 +49,14 @@ KEYS = st.sampled_from("abc")
 
 def expected(table: dict[tuple[str, int], Row], rows: list[Row], newer: str | None, size: int) -> UpsertReport:
     """Do in a dict what the upsert does in a table."""
-    report = {"inserted": 0, "updated": 0, "unchanged": 0}
+    report = {"inserted": 0, "updated": 0, "unchanged": 0, "duplicates": 0}
     for start in range(0, len(rows), size):
         batch: dict[tuple[str, int], Row] = {}
         for row in rows[start : start + size]:
             key = row["name"], row["part"]
             if not newer or key not in batch or batch[key]["version"] <= row["version"]:
                 batch[key] = row
+        report["duplicates"] += len(rows[start : start + size]) - len(batch)
         for key, row in batch.items():
             if key not in table:
                 what = "inserted"

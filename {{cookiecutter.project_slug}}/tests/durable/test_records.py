@@ -66,11 +66,11 @@ def test_header_may_be_quoted_in_another_order_and_longer(line: bytes, columns: 
         (b"id\tname\n", ":1: fields are separated by '\\t' and not by ','"),
         (b"sep=,\n", ":1: the line 'sep=,' is for Excel alone; remove it"),
         (b"id,name\r1,a\r", ":1: lines end in CR alone; convert them with: tr '\\r' '\\n'"),
-        (b"ID,NAME\n", ":1: has 'ID' for 'id'; rename the columns; expected id,name"),
+        (b"ID,NAME\n", ":1: has 'ID' for 'id'; rename the columns; it must name id,name"),
         (b"id, name\n", ":1: has ' name' for 'name'; rename the columns"),
-        (b"id,value\n", ":1: lacks the columns name; found id,value; expected id,name"),
-        (b"1,first\n", ":1: names none of the columns; expected id,name"),
-        (b"\n", ":1: is blank; expected id,name"),
+        (b"id,value\n", ":1: lacks the column name; found id,value; it must name id,name"),
+        (b"1,first\n", ":1: names none of the columns; it must name id,name"),
+        (b"\n", ":1: is blank; it must name id,name"),
         (b"id,name,id\n", ":1: has the column 'id' twice"),
         (b"id,name,,\n", ":1: has the column '' twice; rename or remove one"),
         (b'"id,name\n', ":1: unexpected end of data"),
@@ -130,7 +130,7 @@ def test_quoted_field_may_be_as_long_as_another(quote: str) -> None:
 
 
 def test_blank_first_line_is_not_an_empty_file() -> None:
-    with pytest.raises(InputError, match=r"^some.csv:1: is blank; expected id,name$"):
+    with pytest.raises(InputError, match=r"^some.csv:1: is blank; it must name id,name$"):
         read("\nid,name\n1,a\n")
 
 

@@ -15,6 +15,7 @@ from .artifacts import chunk_table, resumed_note, summary
 from .cache_keys import ACROSS_RUNS
 from .context import FLOW, LOOKING, ChunksLeftError
 from .cursors import Cursor
+from .discovery import told
 from .errors import (
     ChunksFailedError,
     InputError,
@@ -22,7 +23,6 @@ from .errors import (
     ResultsNotStoredError,
     RunFailedError,
     TooManyRejectsError,
-    one_line,
     safe_reason,
 )
 from .labels import DONE, JOB, label_run
@@ -160,7 +160,7 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
                 state = final_state(future)
                 report: Any = state.result(raise_on_failure=False)
                 if state.is_failed() or state.is_crashed():
-                    failures[chunk.key] = one_line(report)
+                    failures[chunk.key] = told(report)
                     reasons.append(safe_reason(report))
                 else:
                     left -= 1

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, cast, get_typ
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from .errors import InputError, RunFailedError, SettingsError, one_line, reason
+from .errors import InputError, RunFailedError, SettingsError, reason
 
 # Slow modules are imported where they are used.
 if TYPE_CHECKING:
@@ -119,13 +119,17 @@ def status() -> int:
 def reset(job: str) -> int:
     """Reset a job: delete its checkpoints and its high-water mark, so that the next run does it again. Rows stay.
 
+    If its flow is gone, its killed runs are forgotten too.
+
     Args:
         job: Its flow and name, as `status` shows them: `load-orders/orders`.
     """
     from . import discovery, high_water, upserts
+    from .runs import dead, forget
     from .steps import checkpoint
 
-    discovery.flows()
+    flow = job.partition("/")[0]
+    gone = flow not in discovery.flows()
     upserts.prepare()
     with _store():
         try:
@@ -135,10 +139,14 @@ def reset(job: str) -> int:
             known |= remembered.reset()
         except ValueError as error:
             return _complain(error)
+    for run in dead():
+        if gone and run.flow == flow:
+            forget(run.id)
+            known = True
     if not known:
         print(f"nothing is known of a job {job!r}; `make status` shows those that there are", file=sys.stderr)
         return 2
-    print(f"{job} is reset; the next run does it again")
+    print(f"{job} is forgotten, for its flow is gone" if gone else f"{job} is reset; the next run does it again")
     return 0
 
 
@@ -328,7 +336,8 @@ def _command(flow: "Flow[Any, Any]") -> Callable[..., int]:
     shown = inspect.signature(flow.fn)
     parameters = [each.replace(annotation=hints.get(each.name, str)) for each in shown.parameters.values()]
     if "verbose" not in shown.parameters:
-        parameters.append(inspect.Parameter("verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool))
+        shows = Annotated[bool, Parameter(help="Show Prefect's own log.")]
+        parameters.append(inspect.Parameter("verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=shows))
     command.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in parameters} | {"return": int}
     command.__doc__ = flow.fn.__doc__
@@ -340,6 +349,7 @@ def _run(flow: "Flow[Any, Any]", given: Mapping[str, Any]) -> int:
     from prefect.exceptions import ParameterTypeError
     from prefect.settings import PREFECT_API_URL
 
+    from .discovery import told
     from .flows import all_done
     from .probe import StoreError
     from .runners import look_for_cluster
@@ -375,7 +385,7 @@ def _run(flow: "Flow[Any, Any]", given: Mapping[str, Any]) -> int:
         return _complain(result)
     if isinstance(result, Exception):
         known = isinstance(result, RunFailedError | StoreError)
-        print(result if known else f"{type(result).__name__}: {one_line(result)}", file=sys.stderr)
+        print(result if known else told(result), file=sys.stderr)
         print(page, file=sys.stderr)
         return 1
     _show(result)

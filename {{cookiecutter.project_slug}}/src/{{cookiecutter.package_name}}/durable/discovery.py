@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect import Flow
 
-from .errors import FlowsError, SettingsError
+from .errors import FlowsError, InputError, RunFailedError, SettingsError, one_line
 from .settings import PACKAGE, ROOT, check_names
 
 OURS = Path(__file__).parent
@@ -53,15 +53,30 @@ def _imported(name: str) -> ModuleType:
     except SettingsError:
         raise
     except Exception as error:
-        raise FlowsError(f"{_place(error)}: {type(error).__name__}: {error}") from error
+        said, refused, _ = str(error).partition(" Specify 'extend_existing=True'")
+        if refused:
+            # SQLAlchemy's advice would let two flows write one table.
+            said = f"{said.rstrip()} Give each flow a table of its own, or import the table from the flow that has it."
+        raise FlowsError(f"{place(error) or 'flows'}: {type(error).__name__}: {said}") from error
 
 
-def _place(error: Exception) -> str:
-    """Return the file and line at which an import failed: in a module of flows, else elsewhere in the project."""
+def told(error: BaseException) -> str:
+    """Return what failed in a flow, as one line: an error of Python with its class, and its place in the project."""
+    if isinstance(error, InputError | RunFailedError):
+        return one_line(error)
+    where = place(error)
+    return f"{type(error).__name__}: {one_line(error)}" + (f" ({where})" if where else "")
+
+
+def place(error: BaseException) -> str:
+    """Return the file and line of the project at which an error arose: in its own code if any of it ran, not in ours.
+
+    It is empty if the error has passed none of the project's files.
+    """
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
         frames.append((error.filename or "", error.lineno))
     inside = [(Path(file), line) for file, line in frames if ROOT in Path(file).parents and ".venv" not in file]
     # What a flow hands to `durable` may be refused there.
     found = [place for place in inside if OURS not in place[0].parents] or inside
-    return f"{found[-1][0].relative_to(ROOT)}:{found[-1][1]}" if found else "flows"
+    return f"{found[-1][0].relative_to(ROOT)}:{found[-1][1]}" if found else ""

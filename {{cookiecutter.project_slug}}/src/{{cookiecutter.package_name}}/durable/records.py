@@ -83,7 +83,7 @@ def csv_header(path: Path, line: bytes, expected: Collection[str]) -> tuple[str,
         raise InputError(f"{path}:1: {_not_a_header(text) or error}") from None
     if missing := [name for name in expected if name not in names]:
         reason = _not_a_header(text) or _misnamed(names, missing, len(missing) == len(expected))
-        raise InputError(f"{path}:1: {reason}; expected {','.join(expected)}")
+        raise InputError(f"{path}:1: {reason}; it must name {','.join(expected)}")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{path}:1: has the column {twice[0]!r} twice; rename or remove one")
     return names
@@ -108,7 +108,8 @@ def _misnamed(names: tuple[str, ...], missing: list[str], all_missing: bool) -> 
         # The line may be a record: do not log its values.
         return "names none of the columns" if any(names) else "is blank"
     shown = ",".join(names)
-    return f"lacks the columns {','.join(missing)}; found {shown[:200]}{'…' if shown[200:] else ''}"
+    lacks = "column" if len(missing) == 1 else "columns"
+    return f"lacks the {lacks} {','.join(missing)}; found {shown[:200]}{'…' if shown[200:] else ''}"
 
 
 def csv_records(path: Path, content: bytes, expected: Collection[str]) -> Iterator[CsvRecord]:

@@ -95,7 +95,7 @@ class Resuming:
             forget(flow_run_id)
             return settled
         name = self.client.read_flow(flow_run.flow_id).name
-        if reason := self._misfit(name, flow_run.parameters):
+        if reason := self._misfit(name, flow_run):
             print(f"Flow run {flow_run.name} is left: {reason}.", file=sys.stderr)
             return False
         flow = self.known[name]
@@ -117,14 +117,15 @@ class Resuming:
         print(where(flow_run_id))
         return True
 
-    def _misfit(self, name: str, parameters: dict[str, Any]) -> str:
+    def _misfit(self, name: str, flow_run: FlowRun) -> str:
         """Return why no flow of this project can resume a run, or an empty text if one can."""
         if name not in self.known:
-            return f"this project has no flow {name}; rename it back, or cancel the run in Prefect's UI"
+            forget = f"make reset JOB={name}/{flow_run.name}"
+            return f"this project has no flow {name}; give the flow its old name back, or forget the run: {forget}"
         flow = self.known[name]
         try:
-            inspect.signature(flow.fn).bind(**parameters)
-            flow.validate_parameters(parameters)
+            inspect.signature(flow.fn).bind(**flow_run.parameters)
+            flow.validate_parameters(flow_run.parameters)
         except (ParameterTypeError, TypeError, ValueError) as error:
             return f"{name} does not take its parameters any more ({str(error).splitlines()[0]})"
         return ""

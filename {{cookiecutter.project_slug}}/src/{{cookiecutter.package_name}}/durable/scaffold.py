@@ -121,6 +121,8 @@ def _unusable(name: str, module: str, targets: dict[str, Path]) -> str:
     """Return why a flow cannot have this name, or an empty text if it can."""
     if not re.fullmatch(NAME, name):
         return f"{name!r} is not made of lower-case letters and digits, in words joined by single dashes"
+    if name.startswith("load-"):
+        return f"the flow over {name.removeprefix('load-')} is called {name} by itself: leave load- out"
     if len(name) > LONGEST:
         return f"{name!r} has {len(name)} characters; at most {LONGEST} keep the lines of its code short"
     if keyword.iskeyword(module) or keyword.issoftkeyword(module):

@@ -64,7 +64,7 @@ def test_another_process_is_told_who_has_the_file() -> None:
 def test_url_that_leads_to_no_file_of_this_database_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(database_settings.__dict__, "database_url", SecretStr(url))
     with pytest.raises(ArgumentError, match="must begin with duckdb:/// and name a file"):
-        database.__wrapped__()
+        database.make()
 
 
 def test_relative_path_in_the_url_does_not_depend_on_the_current_folder(
@@ -73,4 +73,4 @@ def test_relative_path_in_the_url_does_not_depend_on_the_current_folder(
     monkeypatch.chdir(tmp_path)
     for given, file in [("var/a.db", ROOT / "var" / "a.db"), (f"{tmp_path}/a.db", tmp_path / "a.db")]:
         monkeypatch.setitem(database_settings.__dict__, "database_url", SecretStr(f"duckdb:///{given}"))
-        assert database.__wrapped__().url.database == str(file)
+        assert database.make().url.database == str(file)

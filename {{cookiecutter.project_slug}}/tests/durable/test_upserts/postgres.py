@@ -131,7 +131,7 @@ def test_a_backslash_is_no_null_character() -> None:
 def test_wrong_url_is_said_without_the_password(url: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(database_settings.__dict__, "database_url", SecretStr(url))
     with pytest.raises(ArgumentError, match=message) as caught:
-        database.__wrapped__()
+        database.make()
     assert not re.search("secr|et@", str(caught.value))
 
 
@@ -145,7 +145,7 @@ def test_encoding_and_style_of_a_database_make_no_difference(encoding: str, monk
     row = {"id": 1, "text": "é", "at": datetime(2026, 2, 1, 3, 4, tzinfo=UTC)}
     monkeypatch.setitem(database_settings.__dict__, "database_url", SecretStr(url.render_as_string(False)))
     admin = create_engine(server, isolation_level="AUTOCOMMIT")
-    other = database.__wrapped__()
+    other = database.make()
     with admin.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name} ENCODING {encoding} LOCALE 'C' TEMPLATE template0"))
         try:

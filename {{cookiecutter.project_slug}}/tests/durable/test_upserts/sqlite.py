@@ -116,7 +116,7 @@ def test_database_that_was_deleted_is_not_written_on_to() -> None:
 def test_url_that_leads_to_no_file_of_this_database_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(database_settings.__dict__, "database_url", SecretStr(url))
     with pytest.raises(ArgumentError, match="must begin with sqlite:/// and name a file"):
-        database.__wrapped__()
+        database.make()
 
 
 def test_relative_path_in_the_url_does_not_depend_on_the_current_folder(
@@ -125,7 +125,7 @@ def test_relative_path_in_the_url_does_not_depend_on_the_current_folder(
     monkeypatch.chdir(tmp_path)
     for given, file in [("var/a.db", ROOT / "var" / "a.db"), (f"{tmp_path}/a.db", tmp_path / "a.db")]:
         monkeypatch.setitem(database_settings.__dict__, "database_url", SecretStr(f"sqlite:///{given}"))
-        assert database.__wrapped__().url.database == str(file)
+        assert database.make().url.database == str(file)
 
 
 def wrong() -> str:

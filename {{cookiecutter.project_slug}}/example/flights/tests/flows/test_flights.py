@@ -85,7 +85,7 @@ BROKEN = {
     "a directory": "Is a directory",
     "empty": "the file is empty",
     "a pipe": "a pipe, or no file; write it to a file first",
-    "another header": ":1: names none of the columns; expected year,month",
+    "another header": ":1: names none of the columns; it must name year,month",
     "not UTF-8": ":3: not UTF-8 (byte 0xe9 at column 13)",
     "binary": ":1: holds zero bytes",
     "gzip cut short": "damaged or cut short",

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import duckdb
@@ -90,7 +90,7 @@ ARRIVING = "arriving rows"
 __all__ = ["Connection", "ExactNumeric", "UpsertReport", "database", "insert", "upsert"]
 
 
-@cache
+@tables.OneEngine
 def database() -> Engine:
     """Return the project's database: one engine per process. It creates the file on first use, and keeps it open."""
     url = tables.file_url(database_settings.database_url.get_secret_value(), "duckdb", "database.duckdb")
@@ -100,7 +100,9 @@ def database() -> Engine:
     mask_errors(engine, _message)
     # duckdb-engine quotes fewer words than DuckDB reserves.
     words = "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'"
-    engine.dialect.identifier_preparer.reserved_words |= {word for (word,) in duckdb.execute(words).fetchall()}
+    # Not by the module's connection, which other threads may use.
+    with duckdb.connect() as memory:
+        engine.dialect.identifier_preparer.reserved_words |= {word for (word,) in memory.execute(words).fetchall()}
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:
@@ -244,8 +246,8 @@ def upsert(
         connection.begin()
     try:
         checked = batches(table, rows, key, newer, dialect=connection.dialect, check=_unfit, size=BATCH, ordered=False)
-        for shape, columns in checked:
-            report += _write(connection, shape, columns)
+        for batch in checked:
+            report += _write(connection, *batch)
     except BaseException:
         if report != UpsertReport() and (transaction := connection.get_transaction()):
             transaction.rollback()
@@ -253,7 +255,7 @@ def upsert(
     return report
 
 
-def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertReport:
+def _write(connection: Connection, shape: Shape, columns: Columns, duplicates: int) -> UpsertReport:
     arrays = list(map(_array, shape.kinds, columns))
     driver: Any = connection.connection.dbapi_connection
     if complete := getattr(driver, "complete", None):
@@ -265,7 +267,7 @@ def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertRepo
     written = connection.exec_driver_sql(write).scalar_one()
     driver.unregister(ARRIVING)
     inserted = len(columns[0]) - known
-    return UpsertReport(inserted, written - inserted, len(columns[0]) - written)
+    return UpsertReport(inserted, written - inserted, len(columns[0]) - written, duplicates)
 
 
 @lru_cache(maxsize=100)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import chain, islice
 from math import isfinite
 from typing import Any
@@ -89,7 +89,7 @@ PARTITIONED = "partitioned"
 __all__ = ["Connection", "ExactNumeric", "UpsertReport", "database", "insert", "upsert"]
 
 
-@cache
+@tables.OneEngine
 def database() -> Engine:
     """Return the project's database: one engine per process, which connects on first use."""
     given = database_settings.database_url.get_secret_value()
@@ -288,8 +288,8 @@ def upsert(
             # `text` takes a colon for a parameter.
             name = _name(connection, table).replace(":", r"\:")
             connection.execute(text(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE"))
-        for shape, columns in chain(first, checked):
-            report += _write(connection, shape, columns)
+        for batch in chain(first, checked):
+            report += _write(connection, *batch)
     return report
 
 
@@ -298,10 +298,10 @@ def _name(connection: Connection, table: Table) -> str:
     return connection.dialect.identifier_preparer.format_table(table).replace("%%", "%")
 
 
-def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertReport:
+def _write(connection: Connection, shape: Shape, columns: Columns, duplicates: int) -> UpsertReport:
     arrays = {str(place): _array(values) for place, values in enumerate(map(_encoded, shape.kinds, columns))}
     inserted, written = connection.execute(_statement(shape, _is_partitioned(connection, shape.table)), arrays).one()
-    return UpsertReport(inserted, written - inserted, len(columns[0]) - written)
+    return UpsertReport(inserted, written - inserted, len(columns[0]) - written, duplicates)
 
 
 def _is_partitioned(connection: Connection, table: Table) -> bool:

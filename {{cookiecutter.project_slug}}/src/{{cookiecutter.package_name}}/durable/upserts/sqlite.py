@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from datetime import datetime
 from decimal import Decimal
-from functools import cache, lru_cache
+from functools import lru_cache
 from types import NoneType
 from typing import Any
 
@@ -87,7 +87,7 @@ FILE = "file"
 __all__ = ["Connection", "ExactNumeric", "UpsertReport", "database", "insert", "upsert"]
 
 
-@cache
+@tables.OneEngine
 def database() -> Engine:
     """Return the project's database: one engine per process, which creates the file on first use."""
     url = tables.file_url(database_settings.database_url.get_secret_value(), "sqlite", "database.db")
@@ -313,12 +313,12 @@ def upsert(
     report = UpsertReport()
     # The savepoint undoes earlier batches if a later one is invalid.
     with connection.begin_nested():
-        for shape, columns in batches(table, rows, key, newer, dialect=connection.dialect, check=_unfit, size=BATCH):
-            report += _write(connection, shape, columns)
+        for batch in batches(table, rows, key, newer, dialect=connection.dialect, check=_unfit, size=BATCH):
+            report += _write(connection, *batch)
     return report
 
 
-def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertReport:
+def _write(connection: Connection, shape: Shape, columns: Columns, duplicates: int) -> UpsertReport:
     # Run by the driver: SQLAlchemy's `execute` costs twice the insert.
     statement = _statement(shape, connection.dialect)
     for place, encode in statement.encoders:
@@ -329,7 +329,7 @@ def _write(connection: Connection, shape: Shape, columns: Columns) -> UpsertRepo
     before = next(met)
     written = connection.exec_driver_sql(statement.sql, rows).rowcount
     known = next(met) - before - 1 if shape.others else len(rows) - written
-    return UpsertReport(len(rows) - known, written - len(rows) + known, len(rows) - written)
+    return UpsertReport(len(rows) - known, written - len(rows) + known, len(rows) - written, duplicates)
 
 
 class _Statement:

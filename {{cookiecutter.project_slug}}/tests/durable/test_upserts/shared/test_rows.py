@@ -119,8 +119,8 @@ def test_null_is_a_value_that_changes(connection: Connection) -> None:
 
 
 def test_of_rows_with_one_key_the_last_wins(connection: Connection) -> None:
-    assert upsert(connection, things, [row("a", 1), row("a", 3), row("a", 2)]) == UpsertReport(1, 0, 0)
-    assert upsert(connection, things, [row("a", 1), row("a", 2)]) == UpsertReport(0, 0, 1)
+    assert upsert(connection, things, [row("a", 1), row("a", 3), row("a", 2)]) == UpsertReport(1, 0, 0, 2)
+    assert upsert(connection, things, [row("a", 1), row("a", 2)]) == UpsertReport(0, 0, 1, 1)
     assert stored(connection) == {"a": 2}
 
 
@@ -203,7 +203,7 @@ def test_the_hour_that_comes_twice_in_autumn_is_two_keys(connection: Connection)
     moments.create(connection)
     assert upsert(connection, moments, [{"at": FIRST, "n": 1}, {"at": SECOND, "n": 2}]) == UpsertReport(2, 0, 0)
     same = [{"at": SECOND, "n": 3}, {"at": SECOND.astimezone(UTC), "n": 4}]
-    assert upsert(connection, moments, same) == UpsertReport(0, 1, 0)
+    assert upsert(connection, moments, same) == UpsertReport(0, 1, 0, 1)
     found = connection.execute(select(moments.c.at, moments.c.n).order_by(moments.c.at)).tuples().all()
     assert found == [(datetime(2026, 10, 25, 0, 30, tzinfo=UTC), 1), (datetime(2026, 10, 25, 1, 30, tzinfo=UTC), 4)]
 
@@ -543,9 +543,9 @@ def test_older_rows_are_not_written(connection: Connection) -> None:
     assert write(version(2, "corrected")) == UpsertReport(0, 1, 0), "as old: the one that comes later counts"
     assert write(version(2, "corrected")) == UpsertReport(0, 0, 1)
     assert connection.scalar(select(versions.c.value)) == "corrected"
-    assert write(version(3, "three"), version(5, "five"), version(4, "four")) == UpsertReport(0, 1, 0)
+    assert write(version(3, "three"), version(5, "five"), version(4, "four")) == UpsertReport(0, 1, 0, 2)
     assert connection.scalar(select(versions.c.value)) == "five", "the newest of a batch"
-    assert write(version(6, "first"), version(6, "last")) == UpsertReport(0, 1, 0)
+    assert write(version(6, "first"), version(6, "last")) == UpsertReport(0, 1, 0, 1)
     assert connection.scalar(select(versions.c.value)) == "last", "the last of the newest"
 
 

@@ -3,10 +3,11 @@
 import random
 from functools import partial
 from multiprocessing.pool import ThreadPool
+from threading import Barrier
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, select
+from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, select
 
 from {{ cookiecutter.package_name }}.durable import upserts as upsert_module
 from {{ cookiecutter.package_name }}.durable.upserts import UpsertReport, database, upsert
@@ -68,3 +69,15 @@ def test_writers_of_the_same_keys_neither_deadlock_nor_lose_a_write(
     assert sum(report.inserted for report in reports) == KEYS
     rows = WRITERS * WRITES * (KEYS // 2)
     assert sum(report.inserted + report.updated + report.unchanged for report in reports) == rows
+
+
+def test_threads_that_come_at_once_get_one_engine() -> None:
+    sink.release()
+    begin = Barrier(8)
+
+    def engine(_: int) -> Engine:
+        begin.wait()
+        return database()
+
+    with ThreadPool(8) as pool:
+        assert len({*pool.map(engine, range(8), chunksize=1)}) == 1

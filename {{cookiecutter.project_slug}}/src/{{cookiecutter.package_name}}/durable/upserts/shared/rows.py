@@ -56,16 +56,18 @@ Check = Callable[[Column[Any], TypeEngine[Any], Sequence[Any]], str | None]
 
 @dataclass(frozen=True)
 class UpsertReport:
-    """The outcome of an upsert, counted in rows of the table."""
+    """The outcome of an upsert: the four counts add up to the rows that it was given."""
 
     inserted: int = 0
     updated: int = 0
     unchanged: int = 0
     """Rows that the table already had, with the same values or, with `newer`, a later version; nothing was written."""
+    duplicates: int = 0
+    """Rows whose key came again in the same batch, where another of them counts: the newest, or else the last."""
 
     @property
     def rows(self) -> int:
-        """The number of rows, without duplicate keys."""
+        """The number of rows, without duplicates."""
         return self.inserted + self.updated + self.unchanged
 
     def counts(self) -> dict[str, int]:
@@ -77,6 +79,7 @@ class UpsertReport:
             self.inserted + other.inserted,
             self.updated + other.updated,
             self.unchanged + other.unchanged,
+            self.duplicates + other.duplicates,
         )
 
 
@@ -136,8 +139,10 @@ def batches(
     check: Check,
     size: int,
     ordered: bool = True,
-) -> Iterator[tuple[Shape, Columns]]:
+) -> Iterator[tuple[Shape, Columns, int]]:
     """Read rows in batches of `size`; yield each batch validated and without duplicate keys, sorted if `ordered`.
+
+    With each batch comes the number of its duplicates.
 
     Raises:
         ValueError: see `upsert`.
@@ -152,7 +157,8 @@ def batches(
         for place, name in enumerate(shape.names):
             converted = partial(_converted, shape, table.c[name], shape.kinds[place], dialect, check)
             columns[place] = _checked(f"column {name} of table {table.name}", columns[place], first, converted)
-        yield shape, _one_a_key(shape, columns, ordered)
+        columns = _one_a_key(shape, columns, ordered)
+        yield shape, columns, len(batch) - len(columns[0])
         first += len(batch)
 
 

@@ -1,7 +1,10 @@
 """The schema: the metadata of your tables, their column types, and their creation."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import update_wrapper
 from pathlib import Path
+from threading import Lock
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -47,6 +50,29 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class OneEngine:
+    """A function that makes an engine on its first call, and returns it from then on.
+
+    Threads that call it at once get the same one; with `functools.cache` each could make its own.
+    """
+
+    def __init__(self, make: Callable[[], Engine]) -> None:
+        update_wrapper(self, make)
+        self.make = make
+        self.made: Engine | None = None
+        self.lock = Lock()
+
+    def __call__(self) -> Engine:
+        """Return the engine."""
+        with self.lock:
+            self.made = self.made or self.make()
+            return self.made
+
+    def cache_clear(self) -> None:
+        """Have the next call make another one."""
+        self.made = None
 
 
 metadata = MetaData()

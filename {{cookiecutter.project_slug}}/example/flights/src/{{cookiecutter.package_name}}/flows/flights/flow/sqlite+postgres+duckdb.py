@@ -25,12 +25,7 @@ def load_day(chunk: Chunk, step: Step) -> Counts | None:
         if connection is None:
             return None
         written = upsert(connection, flights, rows)
-    return {
-        "read": len(rows) + len(rejects),
-        "rejected": len(rejects),
-        **written.counts(),
-        "duplicates": len(rows) - written.rows,
-    }
+    return {"read": len(rows) + len(rejects), "rejected": len(rejects), **written.counts()}
 
 
 @durable_flow(name="load-flights")
