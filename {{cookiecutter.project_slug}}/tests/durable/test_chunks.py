@@ -463,10 +463,12 @@ def test_resuming_crashes_tasks_that_a_busy_server_reads_late(tmp_path: Path, mo
     assert (states[late.id], states[new.id]) == ("Crashed", "Running")
 
 
-def test_resuming_fails_where_one_of_the_runs_does(tmp_path: Path) -> None:
-    bad = left_by_a_kill(tmp_path / "missing.txt")
+def test_resuming_fails_where_one_of_the_runs_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "missing.txt"
+    bad = left_by_a_kill(missing)
     good = left_by_a_kill(chunks(tmp_path / "f.txt", 1))
     assert not resume_dead_runs(lambda _: None)
+    assert f"{bad.name} ended Failed: {missing}: cannot be read: No such file" in capsys.readouterr().err
     assert (state_of(bad.id), state_of(good.id)) == ("Failed", "Completed")
 
 

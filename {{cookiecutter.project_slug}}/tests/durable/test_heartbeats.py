@@ -133,10 +133,11 @@ def test_killed_run_is_crashed_by_the_server_and_resumed(
     log = tmp_path / "log"
     project = copy(tmp_path)
     monkeypatch.setenv(f"{PREFIX}ALERT_URL", receiver.url)
-    assert "--within must be at least 10" in make(project, "deploy", "IMAGE=any", "WITHIN=9").stderr
-    with deployed(project, "IMAGE=any", "WITHIN=10") as deployment, get_client(sync_client=True) as client:
+    monkeypatch.setenv("IMAGE", "any")
+    assert "--within must be at least 10" in make(project, "deploy", "WITHIN=9").stderr
+    with deployed(project, "WITHIN=10") as deployment, get_client(sync_client=True) as client:
         # The first one is changed, not a second one made.
-        assert make(project, "deploy", "IMAGE=any", "WITHIN=10").returncode == 0
+        assert make(project, "deploy", "WITHIN=10").returncode == 0
         (automation,) = client.read_automations_by_name(AUTOMATION)
         assert automation.description == "A run that has sent no heartbeat for 10 s is Crashed."
         # Other projects on the server have their own automations, and may have flows of the same names.

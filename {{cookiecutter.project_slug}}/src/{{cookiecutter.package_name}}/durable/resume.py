@@ -25,7 +25,7 @@ from prefect.exceptions import ObjectNotFound, ParameterTypeError
 from prefect.flow_engine import run_flow
 from prefect.states import Crashed, Scheduled
 
-from .discovery import flows
+from .discovery import flows, told
 from .errors import one_line
 from .runs import dead, forget
 from .server import where
@@ -110,7 +110,9 @@ class Resuming:
         # A busy server may have recorded tasks of the killed process only after the requeue.
         self._end_tasks(flow_run, ["RUNNING"])
         if not ended.is_completed():
-            print(f"Flow run {flow_run.name} ended {ended.name}: {one_line(ended.message)}", file=sys.stderr)
+            error = ended.result(raise_on_failure=False)
+            said = told(error) if isinstance(error, Exception) else one_line(ended.message)
+            print(f"Flow run {flow_run.name} ended {ended.name}: {said}", file=sys.stderr)
             print(where(flow_run_id), file=sys.stderr)
             return False
         self.show(ended.result())
