@@ -543,7 +543,7 @@ def test_a_variable_that_make_does_not_read_is_refused_before_anything_is_done(
         assert make(project, "switch", "upsert=none") == (0, "")
         code, said = make(project, "flow", "NAME=x", "FORM=api")
         assert code == 2
-        assert "*** nothing here reads FORM; a variable of the environment comes first: FORM=… make" in said
+        assert "*** nothing here reads FORM; `make` lists what commands read, and a" in said
 
 
 def test_jobs_of_kubernetes_are_valid(baked: Baked, tmp_path: Path) -> None:

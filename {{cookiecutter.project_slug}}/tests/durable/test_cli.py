@@ -230,7 +230,7 @@ def test_flow_that_is_not_there_is_not_taken_for_a_parameter(
         pytest.param(
             "import sqlalchemy as sa; from {{ cookiecutter.package_name }}.durable import metadata as there;"
             " sa.Table('toys', there, sa.Column('id', sa.Integer))",
-            "2: InvalidRequestError: Table 'toys' is already defined for this MetaData instance. Give each flow",
+            "2: InvalidRequestError: Table 'toys' is already defined for this MetaData instance. Another flow has",
             marks=pytest.mark.skipif(not upserts.WRITES, reason="no database"),
         ),
     ],
@@ -382,11 +382,14 @@ def test_failed_chunk_is_exit_code_1_and_the_others_are_kept(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     path = chunks(tmp_path / "week.txt", 3)
+    with path.open("a", encoding="utf-8") as lines:
+        lines.write("03 nonsense\n")
     file = fail(path, "02")
     assert call(monkeypatch, "run", FLOW, str(path)) == 1
-    failed, page = capsys.readouterr().err.splitlines()
+    failed, rejected, page = capsys.readouterr().err.splitlines()
     error = r"ValueError: bad luck \(tests/support/toys\.py:\d+\)"
     assert re.match(rf"1 of 3 chunks failed, the first with: {error}\. The others are done\. ", failed)
+    assert rejected == f"1 rejected record, with line and reason: {settings.home / 'rejects' / FLOW / 'week.csv'}"
     assert page.startswith("this run: http")
     file.unlink()
     assert call(monkeypatch, "run", FLOW, str(path)) == 0

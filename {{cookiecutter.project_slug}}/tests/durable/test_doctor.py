@@ -230,7 +230,10 @@ def test_run_that_was_killed() -> None:
     marker = settings.home / "runs" / f"{run}.run"
     marker.parent.mkdir()
     marker.write_text(toys.FLOW)
-    assert wrong("runs") == f"killed flow runs: 1, the first is {run}; resume them: make resume"
+    assert wrong("runs") == f"killed flow runs: 1, the first is {run}; `make resume` resumes it"
+    marker.write_text("load-gone")
+    advice = "its flow load-gone is gone; forget it: make reset JOB=load-gone/gone"
+    assert wrong("runs") == f"killed flow runs: 1, the first is {run}; {advice}"
 
 
 def test_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

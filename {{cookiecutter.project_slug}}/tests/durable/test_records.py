@@ -5,12 +5,13 @@ from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from {{ cookiecutter.package_name }}.durable import (
+    BLANK,
     CsvRecord,
     InputError,
     PlainDate,
@@ -178,3 +179,10 @@ def test_fields_take_what_is_plainly_a_value(
     for value in bad:
         with pytest.raises(ValidationError):
             field.validate_python(value)
+
+
+def test_blank_field_is_none_where_that_is_said() -> None:
+    field: TypeAdapter[Decimal | None] = TypeAdapter(Annotated[PlainDecimal | None, BLANK])
+    assert list(map(field.validate_python, ["", None, "12.50"])) == [None, None, Decimal("12.50")]
+    with pytest.raises(ValidationError):
+        field.validate_python(" ")

@@ -94,7 +94,7 @@ def status() -> int:
     from .runs import dead
     from .steps import suffix
 
-    discovery.flows()
+    flows = discovery.flows()
     upserts.prepare()
     # Jobs with another suffix belong to an older database.
     ours = suffix(upserts.epoch())
@@ -108,8 +108,8 @@ def status() -> int:
     for line in outbox.status():
         print(line)
     killed = dead()
-    for flow_run_id, flow in killed:
-        print(f"flow run {flow_run_id} of {flow or 'a flow'} was killed; `make resume` resumes it")
+    for run in killed:
+        print(f"flow run {run.id} of {run.flow or 'a flow'} was killed; {run.advice(flows)}")
     if not killed:
         print("no run was killed")
     return 0

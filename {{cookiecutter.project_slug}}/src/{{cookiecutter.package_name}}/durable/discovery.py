@@ -56,7 +56,7 @@ def _imported(name: str) -> ModuleType:
         said, refused, _ = str(error).partition(" Specify 'extend_existing=True'")
         if refused:
             # SQLAlchemy's advice would let two flows write one table.
-            said = f"{said.rstrip()} Give each flow a table of its own, or import the table from the flow that has it."
+            said = f"{said.rstrip()} Another flow has it too: give each its own, or import the table where it is."
         raise FlowsError(f"{place(error) or 'flows'}: {type(error).__name__}: {said}") from error
 
 

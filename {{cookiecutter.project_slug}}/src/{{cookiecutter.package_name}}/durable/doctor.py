@@ -245,7 +245,8 @@ def _jobs() -> str:
 
 def _zombies() -> str:
     if runs := dead():
-        raise WrongError(f"killed flow runs: {len(runs)}, the first is {runs[0].id}; resume them: make resume")
+        advice = runs[0].advice(discovery.flows())
+        raise WrongError(f"killed flow runs: {len(runs)}, the first is {runs[0].id}; {advice}")
     return "no run was killed"
 
 

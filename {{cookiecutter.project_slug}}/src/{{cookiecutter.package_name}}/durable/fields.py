@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, GetCoreSchemaHandler
+from pydantic import AwareDatetime, BeforeValidator, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 
@@ -59,3 +59,5 @@ Timestamp = Annotated[
     ),
 ]
 """A date and a time in ISO 8601, with its time zone."""
+BLANK = BeforeValidator(lambda value: None if value == "" else value)
+"""Reads a blank field as None: `Annotated[PlainDecimal | None, BLANK] = None`."""

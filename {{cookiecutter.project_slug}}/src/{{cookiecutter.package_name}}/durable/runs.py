@@ -1,7 +1,7 @@
 """Flow runs of this machine, killed or at work: each holds a file lock, which the system frees with its process."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,13 @@ class DeadRun(NamedTuple):
     id: UUID
     flow: str
     """The name of its flow; empty for runs of version 0.1."""
+
+    def advice(self, flows: Container[str]) -> str:
+        """Return what to do about it, given the names of the project's flows."""
+        if self.flow and self.flow not in flows:
+            job = self.flow.removeprefix("load-")
+            return f"its flow {self.flow} is gone; forget it: make reset JOB={self.flow}/{job}"
+        return "`make resume` resumes it"
 
 
 @contextmanager

@@ -3,7 +3,7 @@ from .chunks import Chunk, Counts, RunReport, run_chunks
 from .cursors import Cursor
 from .effects import idempotency_key, post
 from .errors import InputError
-from .fields import DIGITS, PlainDate, PlainDecimal, PlainInt, Timestamp
+from .fields import BLANK, DIGITS, PlainDate, PlainDecimal, PlainInt, Timestamp
 from .flows import durable_flow
 from .limits import RateLimit
 from .records import CsvRecord, csv_header, csv_records, csv_text
@@ -13,6 +13,7 @@ from .steps import Step
 from .tasks import durable_task
 
 __all__ = [
+    "BLANK",
     "DIGITS",
     "ROOT",
     "Backfill",

@@ -5,7 +5,7 @@ from .cursors import Cursor
 from .delivery import delivery_headers
 from .effects import idempotency_key, post
 from .errors import InputError
-from .fields import DIGITS, PlainDate, PlainDecimal, PlainInt, Timestamp
+from .fields import BLANK, DIGITS, PlainDate, PlainDecimal, PlainInt, Timestamp
 from .flows import durable_flow
 from .limits import RateLimit
 from .records import CsvRecord, csv_header, csv_records, csv_text
@@ -17,6 +17,7 @@ from .tasks import durable_task
 from .upserts import Connection, ExactNumeric, UpsertReport, database, upsert
 
 __all__ = [
+    "BLANK",
     "DIGITS",
     "ROOT",
     "Backfill",
