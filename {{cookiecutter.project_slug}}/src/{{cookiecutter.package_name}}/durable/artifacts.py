@@ -70,15 +70,16 @@ def resumed_note(report: "RunReport", failed: int, attempt: int, table: str) -> 
 """
 
 
-def records(count: int) -> str:
-    """Return a number of rejected records in words."""
-    return "1 rejected record" if count == 1 else f"{count} rejected records"
+def rejects_told(report: Mapping[str, object], quote: str = "") -> str:
+    """Return how many records were rejected, and which file has them, in quotes; empty if there is none."""
+    if not (file := report["rejects_file"]):
+        return ""
+    records = "1 rejected record" if report["rejected"] == 1 else f"{report['rejected']} rejected records"
+    return f"{records}, with line and reason: {quote}{file}{quote}"
 
 
 def _rejects(report: "RunReport") -> str:
-    if not report["rejects_file"]:
-        return "No record was rejected."
-    return f"{records(report['rejected'])}, with line and reason: `{report['rejects_file']}`"
+    return rejects_told(report, "`") or "No record was rejected."
 
 
 def _effects(report: "RunReport") -> str:

@@ -11,7 +11,7 @@ from prefect.futures import as_completed
 from prefect.runtime import flow_run
 
 from . import checkpoints, high_water, outbox, rejects, results, upserts
-from .artifacts import chunk_table, records, resumed_note, summary
+from .artifacts import chunk_table, rejects_told, resumed_note, summary
 from .cache_keys import ACROSS_RUNS
 from .context import FLOW, LOOKING, ChunksLeftError
 from .cursors import Cursor
@@ -281,13 +281,12 @@ def _raise_for(
     report: RunReport, failures: Mapping[str, str], lost: int, read: int, rejected: int, reasons: Sequence[str] = ()
 ) -> None:
     again = "run again for the rest" if RESUMES else "run again, from the beginning"
-    where = f", with line and reason: {report['rejects_file']}" if report["rejects_file"] else ""
     if failures:
         others = " The others are done." if len(failures) < report["chunks"] else ""
         what = f"{len(failures)} of {report['chunks']} chunks failed, the first with"
         said = f"{what}: {next(iter(failures.values()))}.{others} Correct it unless it passes by itself, then {again}"
         raise ChunksFailedError(
-            f"{said}\n{records(report['rejected'])}{where}" if where else said,
+            f"{said}\n{rejects_told(report)}".rstrip(),
             f"{what} {reasons[0]}",
         )
     if (elsewhere := report["totals"].get("rejected", 0) - report["rejected"]) > 0:
@@ -298,6 +297,7 @@ def _raise_for(
         )
     if read and (rejected == read or rejected > settings.max_rejected * read):
         what = f"all {read}" if rejected == read else f"{rejected} of {read}"
+        where = f", with line and reason: {report['rejects_file']}" if report["rejects_file"] else ""
         raise TooManyRejectsError(
             f"{what} records were rejected{where}\ncorrect the source and run again; a run fails if all of its job's"
             f" records are rejected, or a share above {settings.max_rejected:g} ({PREFIX}MAX_REJECTED)",

@@ -438,7 +438,7 @@ def _complain(error: object) -> int:
 
 def _show(report: Any) -> None:
     """Print the result of a run, if it is the report of `run_chunks`."""
-    from .artifacts import records
+    from .artifacts import rejects_told
     from .chunks import RESUMES, redo
 
     if not isinstance(report, Mapping) or "rejects_file" not in report:
@@ -450,9 +450,9 @@ def _show(report: Any) -> None:
         print("effects: " + ", ".join(f"{count} {name}" for name, count in report["effects"].items()))
     if report["skipped"] and not report["done"]:
         print(f"all chunks are done already; to load them again: {redo(report['job'])}")
-    if report["rejects_file"]:
+    if rejects := rejects_told(report):
         again = ": only what has changed is loaded" if RESUMES else ""
-        print(f"{records(report['rejected'])}, with line and reason: {report['rejects_file']}")
+        print(rejects)
         print(f"correct the source and run again{again}")
 
 
