@@ -525,7 +525,7 @@ def test_a_target_of_make_does_what_it_is_called(
 
 
 def test_a_variable_that_make_does_not_read_is_refused_before_anything_is_done(
-    baked: Baked, environment: dict[str, str]
+    baked: Baked, environment: dict[str, str], tmp_path: Path
 ) -> None:
     def make(project: Path, *arguments: str) -> tuple[int, str]:
         command = ["make", "--dry-run", "--old-file=.venv/.ready", *arguments]
@@ -544,6 +544,9 @@ def test_a_variable_that_make_does_not_read_is_refused_before_anything_is_done(
         code, said = make(project, "flow", "NAME=x", "FORM=api")
         assert code == 2
         assert "*** nothing here reads FORM; `make` lists what commands read, and a" in said
+    # A Makefile of the owner that calls that of the project hands on all that it was given.
+    (tmp_path / "Makefile").write_text(f"all:\n\t@$(MAKE) -C {project} help\n", encoding="utf-8")
+    assert make(tmp_path, "ENV=production") == (0, "")
 
 
 def test_jobs_of_kubernetes_are_valid(baked: Baked, tmp_path: Path) -> None:
