@@ -5,8 +5,17 @@ from typing import Any
 
 from alembic import context
 from alembic.autogenerate.render import _repr_type
-from alembic.operations.ops import AddColumnOp, AlterColumnOp, DropColumnOp, ModifyTableOps
-from sqlalchemy import literal, select, table
+from alembic.operations.ops import (
+    AddColumnOp,
+    AlterColumnOp,
+    CreateIndexOp,
+    CreateTableOp,
+    DropColumnOp,
+    DropTableOp,
+    MigrateOperation,
+    ModifyTableOps,
+)
+from sqlalchemy import MetaData, Table, inspect, literal, select, table
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
@@ -14,8 +23,8 @@ from {{ cookiecutter.package_name }}.durable.errors import InputError
 
 AUTOGENERATES: bool = getattr(context.config.cmd_opts, "autogenerate", False)
 """Whether this is `make migration`."""
-GIVEN = context.get_x_argument() if AUTOGENERATES else []
-"""What it is told: `rename=orders.net:amount`, `drop=orders.note`."""
+GIVEN = list(context.get_x_argument()) if AUTOGENERATES else []
+"""What it is told: `rename=orders.net:amount`, `drop=orders.note`, `drop=orders`."""
 
 try:
     from {{ cookiecutter.package_name }}.durable import checkpoints, discovery, migrations, tables  # noqa: F401 - all tables stand on metadata
@@ -26,15 +35,20 @@ try:
     database().connect().close()
     if AUTOGENERATES:
         migrations.pending(database())
-        migrations.check_keys(database())
+        migrations.check_keys(database(), but=[given.removeprefix("drop=") for given in GIVEN])
 except (InputError, ArgumentError, OperationalError) as error:
     print(error, file=sys.stderr)
     sys.exit(2)
 
 
 def is_ours(_: Any, __: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:
-    """Leave tables alone that no flow has: a migration never drops one."""
+    """Leave tables alone that no flow has."""
     return not (kind == "table" and reflected and compare_to is None)
+
+
+def is_kept(name: str | None, kind: str, parents: Any) -> bool:
+    """Do not compare a table of DROP with that of the code, which is created anew."""
+    return not (kind == "table" and f"drop={parents['schema_qualified_table_name']}" in GIVEN)
 
 
 def plain_type(kind: str, item: Any, autogenerate: Any) -> Any:
@@ -55,26 +69,40 @@ def check(_: Any, __: Any, scripts: list[Any]) -> None:
     """Write no migration that changes nothing, or that cannot be applied."""
     if not AUTOGENERATES:
         return
-    if scripts[0].upgrade_ops.is_empty():
-        scripts.clear()
-        print("The database has the tables of the code: no migration is written.")
-        return
+    forth, back = scripts[0].upgrade_ops.ops, scripts[0].downgrade_ops.ops
     # What goes forth goes back in the reverse order.
-    for change, back in zip(scripts[0].upgrade_ops.ops, reversed(scripts[0].downgrade_ops.ops), strict=True):
+    for change, reverse in zip(forth, reversed(back), strict=True):
         if isinstance(change, ModifyTableOps):
-            keep_values(change, back)
+            keep_values(change, reverse)
             if names := unfillable(change):
                 lack = f"rows of {change.table_name} would have no value for the new column {', '.join(names)}"
                 refuse(f"{lack}: make it nullable, or give it a server_default")
+    drop_tables(forth, back)
     if GIVEN:
         name, _, value = GIVEN[0].partition("=")
-        refuse(f"{name.upper()}={value} fits no change: name a column that the code lacks, and a new one of its table")
+        refuse(f"{name.upper()}={value} fits no change: name a table, or a column that the code lacks and a new one")
+    if not forth:
+        scripts.clear()
+        print("The database has the tables of the code: no migration is written.")
 
 
 def refuse(why: str) -> None:
     """End `make migration`: nothing is written."""
     print(why, file=sys.stderr)
     sys.exit(2)
+
+
+def drop_tables(forth: list[MigrateOperation], back: list[MigrateOperation]) -> None:
+    """Drop the tables of DROP before anything else."""
+    for given in GIVEN.copy():
+        schema, _, name = given.removeprefix("drop=").rpartition(".")
+        if name in tables.internal.tables or not inspect(context.get_bind()).has_table(name, schema or None):
+            continue
+        GIVEN.remove(given)
+        there = Table(name, MetaData(), schema=schema or None, autoload_with=context.get_bind())
+        forth.insert(0, DropTableOp.from_table(there))
+        back += [CreateTableOp.from_table(there), *map(CreateIndexOp.from_index, there.indexes)]
+        print(f"All rows of {name} will be dropped. To load them again: make setup, make reset JOB=flow/name, make run")
 
 
 def keep_values(change: ModifyTableOps, back: ModifyTableOps) -> None:
@@ -131,6 +159,7 @@ with database().begin() as connection:
         connection=connection,
         target_metadata=tables.metadata,
         include_object=is_ours,
+        include_name=is_kept,
         render_item=plain_type,
         process_revision_directives=check,
         # SQLite changes a table by copying it.

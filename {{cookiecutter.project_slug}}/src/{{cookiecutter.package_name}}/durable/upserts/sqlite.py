@@ -191,11 +191,8 @@ def _check_scales() -> None:
             gone = {there[name] for name in there.keys() - here.keys() if name.rpartition(".")[0] == table}
             before = there.get(place, max(gone - {new[place]}, default=None))
             if before is not None and connection.execute(select(column).where(column.is_not(None)).limit(1)).first():
-                raise migrations.ChangedError(
-                    f"the column {place} has {before} digits after the point in the database, and {new[place]} in"
-                    " the code. A migration cannot change it: start anew if nothing is to be kept, else give the column"
-                    " another name; docs/writing.md says how"
-                )
+                what = f"the digits after the point of the column {place} are"
+                raise migrations.ChangedError(what, before, new[place], table, "column")
     if not new:
         return
     with database().begin() as connection:

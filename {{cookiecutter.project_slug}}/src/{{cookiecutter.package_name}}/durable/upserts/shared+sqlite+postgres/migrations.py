@@ -28,7 +28,14 @@ class MissingTablesError(ArgumentError):
 
 
 class ChangedError(ArgumentError):
-    """A table has another key or scale than the code, which a migration cannot change. The message says what to do."""
+    """A table has another key or scale than the code. The message says what to do."""
+
+    def __init__(self, what: str, there: str | int, here: str | int, table: str, kept: str) -> None:
+        super().__init__(
+            f"{what} {there} in the database, and {here} in the code. To make the table anew, without its rows:"
+            f' make migration M="{table} anew" DROP={table}. To keep them, give the {kept} another name;'
+            " docs/writing.md says how"
+        )
 
 
 class MissingMigrationError(ArgumentError):
@@ -84,8 +91,12 @@ def _missing(engine: Engine) -> list[tuple[str, str]]:
     return missing
 
 
-def check_keys(engine: Engine) -> None:
+def check_keys(engine: Engine, but: Sequence[str] = ()) -> None:
     """Check that the tables have the primary keys of the code.
+
+    Args:
+        engine: the engine of the database.
+        but: the tables that are to be dropped.
 
     Raises:
         ChangedError: one has another key.
@@ -93,17 +104,14 @@ def check_keys(engine: Engine) -> None:
     with engine.connect() as connection:
         found = inspect(connection)
         for table in metadata.sorted_tables:
-            if not found.has_table(table.name, table.schema):
+            if table.fullname in but or not found.has_table(table.name, table.schema):
                 continue
             there = found.get_pk_constraint(table.name, table.schema)["constrained_columns"]
             here = [column.name for column in table.primary_key]
             if sorted(there) != sorted(here):
-                keys = [", ".join(names) or "none" for names in (there, here)]
-                raise ChangedError(
-                    f"the primary key of the table {table.fullname} is {keys[0]} in the database, and {keys[1]} in the"
-                    " code. A migration cannot change it: start anew if nothing is to be kept, else give the table"
-                    " another name; docs/writing.md says how"
-                )
+                before, now = (", ".join(names) or "none" for names in (there, here))
+                what = f"the primary key of the table {table.fullname} is"
+                raise ChangedError(what, before, now, table.fullname, "table")
 
 
 def add_tables(engine: Engine, tables: Sequence[Table]) -> str:
