@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -513,9 +514,9 @@ def test_a_target_of_make_does_what_it_is_called(
 ) -> None:
     for variant in pairwise():
         shown = subprocess.run(
-            ["make", "--no-print-directory", "--dry-run", "--old-file=.venv/.ready", target, "JOB=x", "NAME=x"],
+            ["make", "--no-print-directory", "--dry-run", "--old-file=.venv/.ready", target],
             cwd=baked(variant),
-            env=environment,
+            env=environment | {"JOB": "x", "NAME": "x"},
             capture_output=True,
             text=True,
             check=True,
@@ -536,14 +537,18 @@ def test_a_variable_that_make_does_not_read_is_refused_before_anything_is_done(
         project = baked(variant)
         pages = [project / "README.md", *project.glob("docs/*.md")]
         text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
-        told = {name for line in re.findall(r"make [a-z].*", text) for name in re.findall(r"\b([A-Z]+)=", line)}
-        assert {"FLOW", "JOB", "PORT"} < told
-        assert make(project, "help", *(f"{name}=x" for name in told)) == (0, "")
+        told = set(re.findall(r"\bmake ([a-z][a-z-]*)((?: [A-Z]+=(?:\"[^\"]*\"|[^\s`]+))+)", text))
+        assert {"run", "flow", "reset", "prove"} < {command for command, _ in told}
+        for command, given in told:
+            assert make(project, command, *shlex.split(given)) == (0, ""), (command, given)
         assert make(project, "help", "PREFECT_API_URL=http://127.0.0.1:4200/api") == (0, "")
         assert make(project, "switch", "upsert=none") == (0, "")
-        code, said = make(project, "flow", "NAME=x", "FORM=api")
-        assert code == 2
-        assert "*** nothing here reads FORM; `make` lists what commands read, and a" in said
+        # One that is misspelt, one of another command, and one without a command.
+        for given in ("flow NAME=x FORM=api", "setup run FORM=api", "run KILLS=3", "FLOW=x"):
+            code, said = make(project, *given.split())
+            assert code == 2
+            goals, name = re.sub(r" ?[A-Z]+=\S+", "", f"make {given}"), given.split()[-1].partition("=")[0]
+            assert f"*** {goals} does not read {name}; `make` lists what commands read, and a" in said
     # A Makefile of the owner that calls that of the project hands on all that it was given.
     (tmp_path / "Makefile").write_text(f"all:\n\t@$(MAKE) -C {project} help\n", encoding="utf-8")
     assert make(tmp_path, "ENV=production") == (0, "")

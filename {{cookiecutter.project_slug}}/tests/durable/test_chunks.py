@@ -252,6 +252,16 @@ def test_long_reject_of_an_older_version_can_be_read(tmp_path: Path) -> None:
     assert collect(f"{FLOW}/f", [chunk])[0] == 1
 
 
+def test_reject_is_there_once_whatever_path_leads_to_its_file(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    file = write(tmp_path / "f.txt", "a x 1")
+    for path in (file, tmp_path / "link" / "f.txt"):
+        (chunk,) = toys.read(path)
+        set_aside("flow/f", chunk.key, chunk.label, [Reject(0, "wrong", "a")])
+        count, collected = collect("flow/f", [chunk])
+        assert (count, str(collected and collected.read_text()).count("wrong")) == (1, 1)
+
+
 def test_label_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     @durable_flow(name=FLOW)
     def load_odd() -> RunReport:

@@ -79,6 +79,12 @@ def set_aside(job: str, key: str, label: str, rejects: Sequence[Reject]) -> None
         )
 
 
+def _file(chunk: Any) -> str:
+    """Return the origin of a chunk; a file has one name, whatever path leads to it."""
+    path = getattr(chunk, "path", "")
+    return str(path.resolve() if isinstance(path, Path) else path)
+
+
 def collect(job: str, chunks: Collection[Any]) -> tuple[int, Path | None]:
     """Collect the rejected records of these chunks in `<home>/rejects/<flow>/<job>.csv`.
 
@@ -92,11 +98,11 @@ def collect(job: str, chunks: Collection[Any]) -> tuple[int, Path | None]:
         The number of records of these chunks, and the file; None instead of the file if there are no records.
     """
     target = settings.home / "rejects" / f"{job}.csv"
-    files = {str(getattr(chunk, "path", "")) for chunk in chunks}
+    files = {_file(chunk) for chunk in chunks}
     found = []
     for chunk in chunks:
         line = getattr(chunk, "line", lambda place: place)
-        file = str(getattr(chunk, "path", ""))
+        file = _file(chunk)
         for row in _read(_part(job, chunk.key)):
             found.append((file, chunk.label, line(int(row["place"])), row["reason"], row["record"]))
     if not found and not target.exists():
