@@ -1,6 +1,7 @@
 """How Alembic reaches the project's database and the tables of its flows."""
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from alembic import context
@@ -12,10 +13,28 @@ from alembic.operations.ops import (
     CreateTableOp,
     DropColumnOp,
     DropTableOp,
+    ExecuteSQLOp,
     MigrateOperation,
     ModifyTableOps,
 )
-from sqlalchemy import MetaData, Table, inspect, literal, select, table
+from prefect import Flow
+from sqlalchemy import (
+    ColumnElement,
+    Delete,
+    MetaData,
+    Table,
+    TableClause,
+    Update,
+    column,
+    delete,
+    func,
+    inspect,
+    literal,
+    select,
+    table,
+    text,
+    update,
+)
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
@@ -27,15 +46,16 @@ GIVEN = list(context.get_x_argument()) if AUTOGENERATES else []
 """What it is told: `rename=orders.net:amount`, `drop=orders.note`, `drop=orders`."""
 
 try:
-    from {{ cookiecutter.package_name }}.durable import checkpoints, discovery, migrations, tables  # noqa: F401 - all tables stand on metadata
-    from {{ cookiecutter.package_name }}.durable.upserts import database
+    from {{ cookiecutter.package_name }}.durable import checkpoints, discovery, high_water, tables
+    from {{ cookiecutter.package_name }}.durable.upserts import check_rows, database, pending
 
-    discovery.flows()
+    FLOWS = discovery.flows()
     # So that a database that is not there is known before Alembic asks for it.
     database().connect().close()
     if AUTOGENERATES:
-        migrations.pending(database())
-        migrations.check_keys(database(), but=[given.removeprefix("drop=") for given in GIVEN])
+        if waiting := pending():
+            raise InputError(f"migrations are not applied: {', '.join(waiting)}; call `make setup` first")
+        check_rows(but=[given.removeprefix("drop=") for given in GIVEN])
 except (InputError, ArgumentError, OperationalError) as error:
     print(error, file=sys.stderr)
     sys.exit(2)
@@ -93,16 +113,47 @@ def refuse(why: str) -> None:
 
 
 def drop_tables(forth: list[MigrateOperation], back: list[MigrateOperation]) -> None:
-    """Drop the tables of DROP before anything else."""
+    """Drop the tables of DROP before anything else, and have their flows load all again."""
     for given in GIVEN.copy():
         schema, _, name = given.removeprefix("drop=").rpartition(".")
         if name in tables.internal.tables or not inspect(context.get_bind()).has_table(name, schema or None):
             continue
         GIVEN.remove(given)
         there = Table(name, MetaData(), schema=schema or None, autoload_with=context.get_bind())
-        forth.insert(0, DropTableOp.from_table(there))
+        again = [ExecuteSQLOp(plain_sql(change)) for change in load_again(there.fullname)]
+        forth[:0] = [*again, DropTableOp.from_table(there)]
         back += [CreateTableOp.from_table(there), *map(CreateIndexOp.from_index, there.indexes)]
-        print(f"All rows of {name} will be dropped. To load them again: make setup, make reset JOB=flow/name, make run")
+
+
+def load_again(name: str) -> Iterator[Delete | Update]:
+    """Return the changes that forget what the flows of a table have done."""
+    flows = [flow for flow, made in FLOWS.items() if name in tables_of(made)]
+    if not flows:
+        print(f"All rows of {name} will be dropped.")
+    elif checkpoints.REMEMBERS and not checkpoints.OUTSIDE:
+        print(f"All rows of {name} will be dropped; the next run of {' and of '.join(flows)} loads all again.")
+        for flow in flows:
+            for job in (checkpoints.steps.c.job, checkpoints.jobs.c.job, high_water.sources.c.source):
+                yield delete(job.table).where(func.substr(job, 1, len(flow) + 1) == f"{flow}/")
+    else:
+        print(f"All rows of {name} will be dropped; the next run of each flow loads all again.")
+        # What was done is known elsewhere, for the id of this database. Each database gets an id of its own.
+        sqlite = context.get_bind().dialect.name == "sqlite"
+        new = "lower(hex(randomblob(16)))" if sqlite else "replace(gen_random_uuid()::text, '-', '')"
+        yield update(tables.epochs).values(epoch=text(new))
+
+
+def plain_sql(statement: Delete | Update) -> str:
+    """Return the SQL of a statement, with its values in it."""
+    return str(statement.compile(dialect=context.get_bind().dialect, compile_kwargs={"literal_binds": True}))
+
+
+def tables_of(flow: Flow[Any, Any]) -> set[str]:
+    """Return the names of the tables in a flow's module, and in the others of its folder."""
+    folder, _, module = flow.fn.__module__.rpartition(".")
+    prefix = f"{folder}." if folder.endswith(f".flows.{folder.rpartition('.')[2]}") else f"{folder}.{module}"
+    modules = [module for name, module in sys.modules.items() if f"{name}.".startswith(prefix)]
+    return {value.fullname for module in modules for value in vars(module).values() if isinstance(value, Table)}
 
 
 def keep_values(change: ModifyTableOps, back: ModifyTableOps) -> None:
@@ -115,6 +166,9 @@ def keep_values(change: ModifyTableOps, back: ModifyTableOps) -> None:
             before, after = (getattr(kind, "scale", None) for kind in (part.existing_type, part.modify_type))
             if None not in (before, after) and after < before:
                 refuse(f"values of {place} would be rounded to {after} digits after the point: keep its {before}")
+            rows = table(change.table_name, column(part.column_name), schema=change.schema)
+            if part.modify_nullable is False and any_row(rows, rows.c[part.column_name].is_(None)):
+                refuse(f"rows of {table_name} have no value for {place}: fill them first, or leave it nullable")
         if not isinstance(part, DropColumnOp):
             continue
         new = [name for name in added if f"rename={place}:{name}" in GIVEN]
@@ -148,10 +202,15 @@ def unfillable(change: ModifyTableOps) -> list[str]:
     """Return the new columns of a table that must have a value, where rows that are there would have none."""
     added = [part for part in change.ops if isinstance(part, AddColumnOp)]
     names = [part.column.name for part in added if not (part.column.nullable or part.column.server_default)]
-    rows = select(literal(1)).select_from(table(change.table_name, schema=change.schema)).limit(1)
+    rows = table(change.table_name, schema=change.schema)
     # SQLite refuses it without a row too, unless another change has the table copied.
     refused = context.get_bind().dialect.name == "sqlite" and len(added) == len(change.ops)
-    return names if names and (refused or context.get_bind().execute(rows).first()) else []
+    return names if names and (refused or any_row(rows)) else []
+
+
+def any_row(rows: TableClause, *where: ColumnElement[bool]) -> bool:
+    """Tell whether a table has a row."""
+    return context.get_bind().execute(select(literal(1)).select_from(rows).where(*where).limit(1)).first() is not None
 
 
 with database().begin() as connection:

@@ -1,18 +1,21 @@
 """The upsert on DuckDB: what is this database's own."""
 
+import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Column, DateTime, Double, Float, Integer, MetaData, Numeric, Table, select, text
+from sqlalchemy import Column, DateTime, Double, Float, Integer, MetaData, Numeric, String, Table, select, text
 from sqlalchemy.exc import ArgumentError
 
+from {{ cookiecutter.package_name }}.durable import tables
 from {{ cookiecutter.package_name }}.durable.settings import ROOT
-from {{ cookiecutter.package_name }}.durable.upserts import ExactNumeric, database, database_settings, upsert
+from {{ cookiecutter.package_name }}.durable.upserts import ExactNumeric, database, database_settings, prepare, upsert
 
 
 def table_of(kind: Any) -> Table:
@@ -74,3 +77,38 @@ def test_relative_path_in_the_url_does_not_depend_on_the_current_folder(
     for given, file in [("var/a.db", ROOT / "var" / "a.db"), (f"{tmp_path}/a.db", tmp_path / "a.db")]:
         monkeypatch.setitem(database_settings.__dict__, "database_url", SecretStr(f"duckdb:///{given}"))
         assert database.make().url.database == str(file)
+
+
+@pytest.mark.parametrize(
+    ("made", "change"),
+    [
+        ("c INTEGER", "is INTEGER in the database, and VARCHAR in the code: ALTER TABLE changes it"),
+        ("", "is not in the database: bring it there with ALTER TABLE"),
+        ("c VARCHAR", ""),
+    ],
+)
+def test_column_that_is_another_one_in_the_code_ends_a_run(
+    monkeypatch: pytest.MonkeyPatch, made: str, change: str
+) -> None:
+    """DuckDB would convert its values, such as 007 to 7."""
+    prepare()
+    metadata = MetaData()
+    monkeypatch.setattr(tables, "metadata", metadata)
+    table_of(String(20)).to_metadata(metadata)
+    with database().begin() as connection:
+        connection.execute(text(f"CREATE TABLE t (id INTEGER PRIMARY KEY, {made})"))
+    with pytest.raises(ArgumentError, match=re.escape(f"the column t.c {change}")) if change else nullcontext():
+        prepare()
+
+
+def test_digits_that_the_database_does_not_keep_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare()
+    metadata = MetaData()
+    monkeypatch.setattr(tables, "metadata", metadata)
+    table_of(ExactNumeric(12, 2)).to_metadata(metadata)
+    prepare()
+    prepare()
+    metadata.clear()
+    table_of(ExactNumeric(12, 3)).to_metadata(metadata)
+    with pytest.raises(ArgumentError, match=r"t\.c keeps 2 digits after the point in the database, and 3 in the code"):
+        prepare()

@@ -127,7 +127,7 @@ def prepare(upgrade: bool = False) -> str:
         A line that says where the tables are.
 
     Raises:
-        ArgumentError: a table lacks a column, or digits of one.
+        ArgumentError: a table lacks a column, or has it with another type or fewer digits.
     """
     if tables.create(database()):
         tables.metadata.create_all(database())
@@ -136,19 +136,27 @@ def prepare(upgrade: bool = False) -> str:
 
 
 def _check_columns() -> None:
-    query = text("SELECT schema_name, table_name, column_name, numeric_scale FROM duckdb_columns()")
+    query = text("SELECT schema_name, table_name, column_name, data_type, numeric_scale FROM duckdb_columns()")
+    columns = [column for table in tables.metadata.sorted_tables for column in table.columns]
     with database().connect() as connection:
-        there = {tuple(names): scale for *names, scale in connection.execute(query)}
-    for table in tables.metadata.sorted_tables:
-        for each in table.columns:
-            name, scale = (table.schema or "main", table.name, each.name), getattr(each.type, "scale", None)
-            if name not in there:
-                lacks = f"{table.fullname}.{each.name}"
-            elif scale is not None and (there[name] or 0) < scale:
-                lacks = f"{table.fullname}.{each.name} with {scale} digits after the point"
+        there = {tuple(names): (kind, scale or 0) for *names, kind, scale in connection.execute(query)}
+        for column in columns:
+            kind, scale = there.get((column.table.schema or "main", column.table.name, column.name), ("", 0))
+            digits = getattr(column.type, "scale", None) or 0
+            cast = f"SELECT typeof(CAST(NULL AS {column.type.compile(connection.dialect)}))"
+            here = connection.exec_driver_sql(cast).scalar_one()
+            if not kind:
+                differs = "is not in the database: bring it there with ALTER TABLE"
+            elif kind.partition("(")[0] != here.partition("(")[0]:
+                differs = f"is {kind} in the database, and {here} in the code: ALTER TABLE changes it"
+            elif scale < digits:
+                differs = (
+                    f"keeps {scale} digits after the point in the database, and {digits} in the code: ALTER TABLE"
+                    " changes it"
+                )
             else:
                 continue
-            raise ArgumentError(f"the database lacks the column {lacks}; bring it there with ALTER TABLE")
+            raise ArgumentError(f"the column {column.table.fullname}.{column.name} {differs}")
 
 
 def place() -> str:

@@ -167,8 +167,26 @@ def prepare(upgrade: bool = False) -> str:
     Raises:
         MissingTablesError: the database lacks a table or a column; a migration must create it.
     """
-    migrations.prepare(database(), upgrade)
+    migrations.prepare(database(), upgrade, _unlike)
     return f"tables are ready in {place()}"
+
+
+def _unlike(connection: Connection, table: Table) -> dict[str, tuple[str, str]]:
+    """Return the columns whose type is another one in the code, whatever its length: a load would convert values."""
+    there = connection.exec_driver_sql(
+        "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute"
+        " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+        (connection.dialect.identifier_preparer.format_table(table),),
+    )
+    known = {name: kind for name, kind in there.tuples() if name in table.columns}
+    kinds = [table.columns[name].type.compile(connection.dialect).partition(" COLLATE ")[0] for name in known]
+    here = connection.exec_driver_sql(
+        "SELECT coalesce(to_regtype(kind)::text, kind) FROM unnest(%s::text[]) WITH ORDINALITY AS given (kind, number)"
+        " ORDER BY number",
+        (kinds,),
+    )
+    pairs = zip(known.items(), here.scalars(), strict=True)
+    return {name: (there, here) for (name, there), here in pairs if there != here}
 
 
 def place() -> str:
@@ -204,6 +222,15 @@ def check_rights() -> str:
         return f"PostgreSQL {connection.execute(text('SHOW server_version')).scalar_one().split()[0]}"
 
 
+def check_rows(but: Sequence[str]) -> None:
+    """Check for changes that no rows survive, except in tables that are to be dropped.
+
+    Raises:
+        ChangedError: a table has another primary key in the code.
+    """
+    migrations.check_keys(database(), but)
+
+
 def pending() -> list[str]:
     """Return the pending migrations of the database, oldest first."""
     return migrations.pending(database())
@@ -216,7 +243,7 @@ def table_names() -> set[str]:
 
 def add_tables(names: list[str]) -> list[str]:
     """Write and apply a migration that creates tables; return one line for each file written."""
-    return [migrations.add_tables(database(), [tables.metadata.tables[name] for name in names])]
+    return [migrations.add_tables(database(), [tables.metadata.tables[name] for name in names], _unlike)]
 
 
 def transaction() -> AbstractContextManager[Connection]:

@@ -6,6 +6,7 @@ the checkpoint do.
 
 import itertools
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -154,9 +155,26 @@ def prepare(upgrade: bool = False) -> str:
     Raises:
         MissingTablesError: the database lacks a table or a column; a migration must create it.
     """
-    migrations.prepare(database(), upgrade)
+    migrations.prepare(database(), upgrade, _unlike)
     _check_scales()
     return f"tables are ready in {place()}"
+
+
+def _unlike(connection: Connection, table: Table) -> dict[str, tuple[str, str]]:
+    """Return the columns whose type has another affinity in the code: SQLite would convert their values."""
+    query = "SELECT name, type FROM pragma_table_info(?, ?)"
+    found = {}
+    for name, there in connection.exec_driver_sql(query, (table.name, table.schema or "main")).tuples():
+        here = table.columns[name].type.compile(connection.dialect) if name in table.columns else there
+        if _affinity(there) != _affinity(here):
+            found[name] = (there, here)
+    return found
+
+
+def _affinity(kind: str) -> str:
+    """Return the affinity of a declared type; see section 3.1 of https://www.sqlite.org/datatype3.html."""
+    parts = {"INT": "INTEGER", "CHAR|CLOB|TEXT": "TEXT", "BLOB|^$": "BLOB", "REAL|FLOA|DOUB": "REAL"}
+    return next((affinity for part, affinity in parts.items() if re.search(part, kind.upper())), "NUMERIC")
 
 
 _scales = Table(
@@ -168,8 +186,11 @@ _scales = Table(
 """The scale that the integers of each ExactNumeric column have: SQLite does not know it."""
 
 
-def _check_scales() -> None:
+def _check_scales(but: Sequence[str] | None = None) -> None:
     """Check that columns of ExactNumeric have the scale that they had first, and note that of new columns.
+
+    Args:
+        but: before a migration, the tables that it drops: then nothing is noted, and new columns are not checked.
 
     Raises:
         ChangedError: a column with rows has another scale in the code.
@@ -178,12 +199,14 @@ def _check_scales() -> None:
         f"{table.fullname}.{column.name}": (column, column.type.scale)
         for table in tables.metadata.sorted_tables
         for column in table.columns
-        if isinstance(column.type, ExactNumeric)
+        if isinstance(column.type, ExactNumeric) and table.fullname not in (but or ())
     }
     with database().connect() as connection:
         exists = inspect(connection).has_table(_scales.name)
         there = dict(connection.execute(select(_scales.c.place, _scales.c.scale)).tuples().all()) if exists else {}
         new = {place: scale for place, (_, scale) in here.items() if there.get(place) != scale}
+        if but is not None:
+            new = {place: scale for place, scale in new.items() if place in there}
         for place in new:
             column = here[place][0]
             # A new column may be one that was renamed: it has the scale of one that is gone.
@@ -192,8 +215,8 @@ def _check_scales() -> None:
             before = there.get(place, max(gone - {new[place]}, default=None))
             if before is not None and connection.execute(select(column).where(column.is_not(None)).limit(1)).first():
                 what = f"the digits after the point of the column {place} are"
-                raise migrations.ChangedError(what, before, new[place], table, "column")
-    if not new:
+                raise migrations.ChangedError.of_rows(what, before, new[place], table, "column")
+    if not new or but is not None:
         return
     with database().begin() as connection:
         connection.execute(CreateTable(_scales, if_not_exists=True))
@@ -245,6 +268,16 @@ def check_rights() -> str:
     return f"SQLite {sqlite3.sqlite_version}"
 
 
+def check_rows(but: Sequence[str]) -> None:
+    """Check for changes that no rows survive, except in tables that are to be dropped.
+
+    Raises:
+        ChangedError: a table has another primary key in the code, or a column another scale.
+    """
+    migrations.check_keys(database(), but)
+    _check_scales(but)
+
+
 def pending() -> list[str]:
     """Return the pending migrations of the database, oldest first."""
     return migrations.pending(database())
@@ -257,7 +290,7 @@ def table_names() -> set[str]:
 
 def add_tables(names: list[str]) -> list[str]:
     """Write and apply a migration that creates tables; return one line for each file written."""
-    return [migrations.add_tables(database(), [tables.metadata.tables[name] for name in names])]
+    return [migrations.add_tables(database(), [tables.metadata.tables[name] for name in names], _unlike)]
 
 
 def transaction() -> AbstractContextManager[Connection]:

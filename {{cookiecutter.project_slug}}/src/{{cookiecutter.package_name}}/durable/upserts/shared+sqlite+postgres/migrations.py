@@ -6,7 +6,7 @@ a run needs it only for a new database.
 
 import warnings
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,13 +28,15 @@ class MissingTablesError(ArgumentError):
 
 
 class ChangedError(ArgumentError):
-    """A table has another key or scale than the code. The message says what to do."""
+    """A table or a column is not that of the code. The message says what to do."""
 
-    def __init__(self, what: str, there: str | int, here: str | int, table: str, kept: str) -> None:
-        super().__init__(
+    @classmethod
+    def of_rows(cls, what: str, there: str | int, here: str | int, table: str, kept: str) -> "ChangedError":
+        """Return the error of a change that no rows survive."""
+        return cls(
             f"{what} {there} in the database, and {here} in the code. To make the table anew, without its rows:"
-            f' make migration M="{table} anew" DROP={table}. To keep them, give the {kept} another name;'
-            " docs/writing.md says how"
+            f' make migration M="{table} anew" DROP={table}, then make setup. To keep them, give the {kept} another'
+            " name; docs/writing.md says how"
         )
 
 
@@ -42,15 +44,20 @@ class MissingMigrationError(ArgumentError):
     """The project lacks a migration that the database has or a later one follows. The message names it."""
 
 
-def prepare(engine: Engine, upgrade: bool) -> None:
-    """Create the tables in a new database; in an existing one, check that all tables and columns are there. Idempotent.
+Unlike = Callable[[Connection, Table], dict[str, tuple[str, str]]]
+"""Returns the columns whose type is of another kind in the code: that in the database, and that in the code."""
+
+
+def prepare(engine: Engine, upgrade: bool, unlike: Unlike) -> None:
+    """Create the tables in a new database; in an existing one, check that they are those of the code. Idempotent.
 
     Args:
         engine: the engine of the database.
         upgrade: whether to apply pending migrations.
+        unlike: compares the types of columns, in this kind of database.
 
     Raises:
-        ChangedError: a table has another primary key than the code.
+        ChangedError: a table has another primary key than the code, or a column is not that of the code.
         MissingMigrationError: the project lacks a migration that the database has or a later one follows.
         MissingTablesError: a table or a column is missing: its migration does not exist, or is not applied.
     """
@@ -60,35 +67,54 @@ def prepare(engine: Engine, upgrade: bool) -> None:
         create(engine)
         with _files_needed():
             command.upgrade(_config(), "head")
-    missing = _missing(engine)
+    missing, changed = _compared(engine, unlike)
     check_keys(engine)
     if missing:
         names = ", ".join(f"the {kind} {name}" for kind, name in missing)
-        how = f'if it has none, write it first: make migration M="add {missing[0][1].split()[0]}"'
-        if upgrade:
-            raise MissingTablesError(
-                f"the database lacks {names}, and all migrations are applied: {how};"
-                f" if a migration has created it, bring the {missing[0][0]} back from a backup"
-            )
-        raise MissingTablesError(f"the database lacks {names}: apply its migration with `make setup`; {how}")
+        lost = f"; if a migration has created it, bring the {missing[0][0]} back from a backup" if upgrade else ""
+        what = _to_migrate(f"the database lacks {names}", f"add {missing[0][1].split()[0]}", upgrade)
+        raise MissingTablesError(f"{what}{lost}")
+    if changed:
+        raise ChangedError(_to_migrate("; ".join(changed.values()), f"change {next(iter(changed))}", upgrade))
 
 
-def _missing(engine: Engine) -> list[tuple[str, str]]:
-    """Create the tables of a new database, and return what an existing one lacks: `table` or `column`, and its name."""
+def _to_migrate(what: str, name: str, upgrade: bool) -> str:
+    """Return what differs, and how a migration brings it to the database."""
+    there = ", and all migrations are applied:" if upgrade else ": apply its migration with `make setup`;"
+    return f'{what}{there} if it has none, write it first: make migration M="{name}"'
+
+
+def _compared(engine: Engine, unlike: Unlike) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    """Create the tables of a new database, and compare those of an existing one with the code.
+
+    Returns:
+        What the database lacks, as `table` or `column` and its name; and how other columns differ, by their place.
+    """
     missing = [("table", name) for name in create(engine)]
     absent = {name for _, name in missing}
+    changed = {}
     with engine.connect() as connection:
         found = inspect(connection)
         for table in (table for table in metadata.sorted_tables if table.fullname not in absent):
-            there = {column["name"]: column["type"] for column in found.get_columns(table.name, table.schema)}
+            there = {column["name"]: column for column in found.get_columns(table.name, table.schema)}
+            for name, kinds in unlike(connection, table).items():
+                place = f"{table.fullname}.{name}"
+                changed[place] = f"the column {place} is {kinds[0]} in the database, and {kinds[1]} in the code"
             for column in table.columns:
                 place, scale = f"{table.fullname}.{column.name}", getattr(column.type, "scale", None)
-                kept = getattr(there.get(column.name), "scale", None)
-                if column.name not in there:
+                known = there.pop(column.name, None)
+                kept = getattr(known["type"], "scale", None) if known else None
+                if known is None:
                     missing.append(("column", place))
                 elif scale is not None and kept is not None and kept < scale:
                     missing.append(("column", f"{place} with {scale} digits after the point"))
-    return missing
+                elif column.nullable and not known["nullable"]:
+                    changed[place] = f"the column {place} must have a value in the database, and not in the code"
+            for name, known in there.items():
+                if not (known["nullable"] or known["default"] or known.get("identity") or known.get("computed")):
+                    place = f"{table.fullname}.{name}"
+                    changed[place] = f"the column {place} must have a value in the database, and the code lacks it"
+    return missing, changed
 
 
 def check_keys(engine: Engine, but: Sequence[str] = ()) -> None:
@@ -111,10 +137,10 @@ def check_keys(engine: Engine, but: Sequence[str] = ()) -> None:
             if sorted(there) != sorted(here):
                 before, now = (", ".join(names) or "none" for names in (there, here))
                 what = f"the primary key of the table {table.fullname} is"
-                raise ChangedError(what, before, now, table.fullname, "table")
+                raise ChangedError.of_rows(what, before, now, table.fullname, "table")
 
 
-def add_tables(engine: Engine, tables: Sequence[Table]) -> str:
+def add_tables(engine: Engine, tables: Sequence[Table], unlike: Unlike) -> str:
     """Write a migration that creates new tables, and apply it to this database.
 
     Returns:
@@ -132,7 +158,7 @@ def add_tables(engine: Engine, tables: Sequence[Table]) -> str:
     script: Any = command.revision(
         _config(), message=f"add {names}", autogenerate=True, process_revision_directives=only_these
     )
-    prepare(engine, upgrade=True)
+    prepare(engine, upgrade=True, unlike=unlike)
     return f"wrote {Path(script.path).relative_to(ROOT)}"
 
 
