@@ -66,8 +66,9 @@ lint: .venv/.ready ## check the style of hooks, tests, tools and benchmarks, and
 	@$(BIN)/python tools/prose.py
 
 format: .venv/.ready ## put them in their style
-	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff check --fix --exit-zero --quiet
 	@$(BIN)/ruff format
+	@$(BIN)/ruff check
 
 # What the benchmarks compare with stays out of the tests' environment.
 .bench/.ready: requirements.txt pyproject.toml $(filter .uv/%,$(UV))

@@ -1,8 +1,9 @@
-"""The example of the project's `docs/sources.md` reads JSON lines as the page says."""
+"""The examples of the project's `docs/sources.md` read other CSV and JSON lines, as the page says."""
 
 import csv
 import json
 import re
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,61 @@ from variants import Answers, each
 VARIANTS = [{}, {"upsert": "none", "checkpoint": "file"}]
 
 
+def new_flow(project: Path, environment: dict[str, str], types_cache: Path) -> tuple[Path, Callable[..., str], str]:
+    """Write a new flow; return its project, what calls a module there, and the page."""
+    names = {**environment, "PYTHONPATH": path_of(project), "MYPY_CACHE_DIR": str(types_cache)}
+
+    def do(*arguments: str, code: int = 0) -> str:
+        return said_by(project, names, sys.executable, "-m", *arguments, code=code, timeout=120)
+
+    do("durable_flights", "flow", "orders")
+    return project, do, (project / "docs" / "sources.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.rotating
+@pytest.mark.parametrize("variant", each(VARIANTS))
+def test_other_csv_is_read_and_bad_records_are_set_aside(
+    baked: Callable[[Answers], Path],
+    copy: Callable[[Path], Path],
+    environment: dict[str, str],
+    types_cache: Path,
+    variant: Answers,
+) -> None:
+    project, do, page = new_flow(copy(baked({**variant, "example": "none"})), environment, types_cache)
+    (loop,) = re.findall(r"^    for record in csv_records.*$", page, re.MULTILINE)
+    (record,) = re.findall(r"^```python\n(COMMA = .*?)^```$", page, re.DOTALL | re.MULTILINE)
+    source = project / "src/durable_flights/flows/orders/source.py"
+    text = source.read_text(encoding="utf-8")
+    text = re.sub(r"^    for record in csv_records.*$", lambda _: loop, text, flags=re.MULTILINE)
+    text = re.sub(r"^class Record.*?\n\n\n", lambda _: f"{record}\n\n", text, flags=re.DOTALL | re.MULTILINE)
+    text = text.replace("from pydantic import BaseModel,", "from pydantic import BaseModel, BeforeValidator,")
+    source.write_text(text, encoding="utf-8")
+    for file in (project / "data" / "orders").glob("*.csv"):
+        file.unlink()
+    lines = [
+        "Nummer;Käufer;Betrag;Stand",
+        "1;Müller;1.234,50;31.01.2026",
+        "2;a;12;1.1.2026",
+        "3;b;x;01.02.2026",
+        "5;d;1;01.02.2026",
+    ]
+    (project / "data" / "orders" / "a.csv").write_text("\n".join(lines) + "\n", encoding="cp1252")
+    assert "4 read, 2 rejected" in do("durable_flights", "run", "load-orders")
+    (project / "data" / "orders" / "b.csv").write_text(f"{lines[0]}\n4;c;0,10;28.02.2026\n", encoding="cp1252")
+    assert "1 read, 0 rejected" in do("durable_flights", "run", "load-orders")
+    if "upsert" not in variant:
+        found = sqlite3.connect(project / "var" / "database.db").execute(
+            "SELECT id, name, amount, updated_at FROM orders"
+        )
+        assert [(*row[:3], row[3][:10]) for row in found] == [
+            (1, "Müller", 123450, "2026-01-31"),
+            (4, "c", 10, "2026-02-28"),
+            (5, "d", 100, "2026-02-01"),
+        ]
+    do("ruff", "check", "--fix")
+    do("mypy")
+
+
 @pytest.mark.rotating
 @pytest.mark.parametrize("variant", each(VARIANTS))
 def test_json_lines_are_read_and_bad_ones_set_aside(
@@ -23,14 +79,7 @@ def test_json_lines_are_read_and_bad_ones_set_aside(
     types_cache: Path,
     variant: Answers,
 ) -> None:
-    project = copy(baked({**variant, "example": "none"}))
-    names = {**environment, "PYTHONPATH": path_of(project), "MYPY_CACHE_DIR": str(types_cache)}
-
-    def do(*arguments: str, code: int = 0) -> str:
-        return said_by(project, names, sys.executable, "-m", *arguments, code=code, timeout=120)
-
-    do("durable_flights", "flow", "orders")
-    page = (project / "docs" / "sources.md").read_text(encoding="utf-8")
+    project, do, page = new_flow(copy(baked({**variant, "example": "none"})), environment, types_cache)
     (read,) = re.findall(r"^```python\n(def read\(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     source = project / "src/durable_flights/flows/orders/source.py"
     text = source.read_text(encoding="utf-8")

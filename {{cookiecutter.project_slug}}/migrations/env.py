@@ -130,10 +130,10 @@ def load_again(name: str) -> Iterator[Delete | Update]:
     flows = [flow for flow, made in FLOWS.items() if name in tables_of(made)]
     if not flows:
         print(f"All rows of {name} will be dropped.")
-    elif checkpoints.REMEMBERS and not checkpoints.OUTSIDE:
+    elif jobs := (*checkpoints.JOBS, *high_water.JOBS):
         print(f"All rows of {name} will be dropped; the next run of {' and of '.join(flows)} loads all again.")
         for flow in flows:
-            for job in (checkpoints.steps.c.job, checkpoints.jobs.c.job, high_water.sources.c.source):
+            for job in jobs:
                 yield delete(job.table).where(func.substr(job, 1, len(flow) + 1) == f"{flow}/")
     else:
         print(f"All rows of {name} will be dropped; the next run of each flow loads all again.")

@@ -1,11 +1,11 @@
-"""A misspelt key of prefect.yaml is found before it is missed."""
+"""A misspelt key of prefect.yaml, or a value that Prefect refuses, is found before it is missed."""
 
 from pathlib import Path
 
 import pytest
 
 from {{ cookiecutter.package_name }}.durable import prefect_yaml
-from {{ cookiecutter.package_name }}.durable.prefect_yaml import FILE, POOL, faults, unknown_keys
+from {{ cookiecutter.package_name }}.durable.prefect_yaml import FILE, POOL, faults, unknown_keys, wrong_values
 from {{ cookiecutter.package_name }}.durable.settings import PACKAGE
 
 TEXT = FILE.read_text(encoding="utf-8")
@@ -33,6 +33,38 @@ def test_a_misspelt_key_is_named_with_its_line(right: str, wrong: str) -> None:
     line = ONE[: ONE.index(right)].count("\n") + 1
     (said,) = unknown_keys(ONE.replace(right, wrong, 1))
     assert said.startswith(f"prefect.yaml:{line}: Prefect knows no {wrong.strip(' :')} here")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("concurrency_limit: one", "concurrency_limit: Input should be a valid integer, unable to parse"),
+        ("concurrency_limit: {limit: one}", "limit: Input should be a valid integer, unable to parse"),
+        ("parameters: []", "parameters: Input should be a valid dictionary"),
+        ("tags: shop", "tags: give a list, [shop]: Prefect would take each letter"),
+        ("schedules: [{cron: 4}]", "cron: "),
+        ("schedules: [{cron: 0 4 * *}]", 'cron: Value error, Invalid cron string: "0 4 * *"'),
+        ("schedules: [{cron: 0 4 * * *, timezone: Mars/Base}]", "timezone: "),
+        ("schedules: [{interval: soon}]", "interval: "),
+        ("name: 7", "name: Input should be a valid string"),
+        ("work_pool: mine", "work_pool: Input should be a valid dictionary or instance of WorkPoolConfig"),
+    ],
+)
+def test_a_value_that_prefect_refuses_is_named_with_its_line(tmp_path: Path, wrong: str, said: str) -> None:
+    file = tmp_path / "prefect.yaml"
+    file.write_text(f"deployments:\n- name: a\n- entrypoint: a.b\n  {wrong}\n", encoding="utf-8")
+    (found,) = faults(file)
+    assert found.startswith(f"prefect.yaml:4: {said}")
+    # Of what deployments share too.
+    shared = f"definitions:\n  common: &common\n    {wrong}\ndeployments:\n- description: a\n  <<: *common\n"
+    (found,) = wrong_values(shared)
+    assert found.startswith(f"prefect.yaml:3: {said}")
+
+
+def test_a_name_that_a_flow_has_twice_is_named() -> None:
+    text = "deployments:\n- {name: a, entrypoint: a.b}\n- {name: a, entrypoint: a.c}\n- name: a\n  entrypoint: a.b\n"
+    assert list(wrong_values(text)) == ["prefect.yaml:4: name: this flow has two deployments called a"]
+    assert list(wrong_values("")) == []
 
 
 def test_what_may_be_meant_is_said() -> None:

@@ -62,7 +62,7 @@ def test_header_may_be_quoted_in_another_order_and_longer(line: bytes, columns: 
         (b"PK\x03\x04", "a zip archive or an Excel workbook; unpack it"),
         (b"<!DOCTYPE html>\n", "HTML or XML; look at it, it may be an error page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS; fetch the file with: git lfs pull"),
-        (b"id;name\n", ":1: fields are separated by ';' and not by ','; save the file with commas"),
+        (b"id;name\n", "by ';' and not by ','; save the file with ',', or pass delimiter=';' if all files have it"),
         (b"id|name\n", ":1: fields are separated by '|' and not by ','"),
         (b"id\tname\n", ":1: fields are separated by '\\t' and not by ','"),
         (b"sep=,\n", ":1: the line 'sep=,' is for Excel alone; remove it"),
@@ -135,8 +135,23 @@ def test_blank_first_line_is_not_an_empty_file() -> None:
         read("\nid,name\n1,a\n")
 
 
+def test_other_delimiter_and_encoding_are_read() -> None:
+    content = 'id;name\n1;"a;b"\n2;café, 1,50\n3;"open\n4;x;y\n5;"two\nlines"\n'.encode("cp1252")
+    found: list[object] = []
+    for record in csv_records(PATH, content, NAMES, delimiter=";", encoding="cp1252"):
+        try:
+            found.append((record.place, record.values()["name"]))
+        except ValueError:
+            found.append(record.place)
+    assert found == [(2, "a;b"), (3, "café, 1,50"), 4, 5, (6, "two\nlines")]
+    with pytest.raises(InputError, match=r"not by ';'; save the file with ';'.*it must name id;name"):
+        csv_header(PATH, b"id,name\n", NAMES, delimiter=";")
+    with pytest.raises(InputError, match=r"^some.csv:2: not ascii"):
+        list(csv_records(PATH, b"id,name\n1,\xff\n", NAMES, encoding="ascii"))
+
+
 def test_line_that_is_not_utf8_is_named() -> None:
-    with pytest.raises(InputError, match=r"^some.csv:3: not UTF-8 \(byte 0xe9 at column 6\); convert the file first"):
+    with pytest.raises(InputError, match=r"^some.csv:3: not UTF-8 \(byte 0xe9 at column 6\); convert the file, as"):
         list(csv_records(PATH, b"id,name\n1,a\n2,caf\xe9\n", NAMES))
 
 

@@ -1,6 +1,6 @@
 """Chunked loads: skip finished chunks, map the rest over the task runner, and report every failure."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol, TypedDict
 
@@ -138,7 +138,7 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
     todo = [by_key[key] for key in remembered.remaining(by_key)]
     reports: dict[str, Counts] = {}
     failures: dict[str, str] = {}
-    reasons: list[str] = []
+    first: tuple[str, str] | None = None
     lost = 0
     left = len(todo)
 
@@ -161,7 +161,7 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
                 report: Any = state.result(raise_on_failure=False)
                 if state.is_failed() or state.is_crashed():
                     failures[chunk.key] = told(report)
-                    reasons.append(safe_reason(report))
+                    first = first or (chunk.label, safe_reason(report))
                 else:
                     left -= 1
                     if _results_count():
@@ -179,7 +179,7 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
     run_report = _report(name, by_key.values(), reports.values(), len(failures), effects)
     _leave_artifacts(by_key, reports, failures, run_report)
     try:
-        _raise_for(run_report, failures, lost, *rejects.counted(name, by_key), reasons)
+        _raise_for(run_report, failures, lost, *rejects.counted(name, by_key), first)
     except RunFailedError as error:
         if cursor:
             cursor.restart()
@@ -278,16 +278,23 @@ def redo(job: str) -> str:
 
 
 def _raise_for(
-    report: RunReport, failures: Mapping[str, str], lost: int, read: int, rejected: int, reasons: Sequence[str] = ()
+    report: RunReport,
+    failures: Mapping[str, str],
+    lost: int,
+    read: int,
+    rejected: int,
+    first: tuple[str, str] | None = None,
 ) -> None:
+    """Raise an error if a run is no success. `first` is the label and the safe reason of the first failed chunk."""
     again = "run again for the rest" if RESUMES else "run again, from the beginning"
-    if failures:
+    if first:
         others = " The others are done." if len(failures) < report["chunks"] else ""
-        what = f"{len(failures)} of {report['chunks']} chunks failed, the first with"
-        said = f"{what}: {next(iter(failures.values()))}.{others} Correct it unless it passes by itself, then {again}"
+        label, reason = first
+        what = f"{len(failures)} of {report['chunks']} chunks failed, the first"
+        said = f"{what}, {label}, with: {next(iter(failures.values()))}.{others}"
         raise ChunksFailedError(
-            f"{said}\n{rejects_told(report)}".rstrip(),
-            f"{what} {reasons[0]}",
+            f"{said} Correct it unless it passes by itself, then {again}\n{rejects_told(report)}".rstrip(),
+            f"{what} with {reason}",
         )
     if (elsewhere := report["totals"].get("rejected", 0) - report["rejected"]) > 0:
         raise RejectsElsewhereError(

@@ -1,16 +1,17 @@
-"""Check of `prefect.yaml` for keys that Prefect ignores; `make lint` prints their lines."""
+"""Check of `prefect.yaml` for keys that Prefect ignores, and values that it refuses; `make lint` prints their lines."""
 
 import ast
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
 from prefect.cli.deploy._models import PrefectYamlModel
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.workers.process import ProcessWorker
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from .settings import PACKAGE, PROJECT, ROOT
 
@@ -26,7 +27,8 @@ ANCHORS = "definitions"
 def faults(file: Path = FILE) -> list[str]:
     """Return a line for each fault of the file, such as an unknown key or a syntax error."""
     try:
-        return list(unknown_keys(file.read_text(encoding="utf-8")))
+        text = file.read_text(encoding="utf-8")
+        return list({line.split(" ")[0]: line for line in (*wrong_values(text), *unknown_keys(text))}.values())
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         return [f"{file.name}:{line}: {error.problem}"]
@@ -45,6 +47,62 @@ def unknown_keys(text: str) -> Iterator[str]:
     if (document := yaml.compose(text)) is not None:
         # A node with an alias is visited more than once.
         yield from dict.fromkeys([*_unknown(document, [PrefectYamlModel], {ANCHORS}, {}), *_repeated(document)])
+
+
+def wrong_values(text: str) -> Iterator[str]:
+    """Yield a line for each value that Prefect refuses, or takes for something else, and for names that come twice."""
+    document, content = yaml.compose(text), yaml.safe_load(text)
+    if not (document and isinstance(content, dict)):
+        return
+    found: dict[int, str] = {}
+
+    def add(place: tuple[int | str, ...], said: str) -> None:
+        line, key = _place(document, place)
+        found.setdefault(line, f"{FILE.name}:{line}: {key}: {said}")
+
+    try:
+        PrefectYamlModel.model_validate(content)
+    except ValidationError as error:
+        # Of the types that a value may have, the one that fits best fails deepest.
+        for fault in sorted(error.errors(), key=lambda fault: -len(fault["loc"])):
+            add(fault["loc"], fault["msg"])
+    names = set()
+    for number, deployment in enumerate(content.get("deployments") or []):
+        if not isinstance(deployment, dict):
+            continue
+        if isinstance(deployment.get("tags"), str):
+            add(("deployments", number, "tags"), f"give a list, [{deployment['tags']}]: Prefect would take each letter")
+        name = deployment.get("entrypoint"), deployment.get("name")
+        if name in names and None not in name:
+            add(("deployments", number, "name"), f"this flow has two deployments called {name[1]}")
+        names.add(name)
+        schedules = deployment.get("schedules")
+        for place, schedule in enumerate(schedules if isinstance(schedules, list) else []):
+            given = {key: value for key, value in dict(schedule or {}).items() if key in {"cron", "timezone"}}
+            try:
+                CronSchedule.model_validate({"cron": "0 0 * * *", **given})
+            except ValidationError as error:
+                for fault in error.errors():
+                    add(("deployments", number, "schedules", place, *fault["loc"]), fault["msg"])
+    yield from found.values()
+
+
+def _place(node: yaml.Node, path: Iterable[int | str]) -> tuple[int, str]:
+    """Return the line and the key of a value, as near as the path of an error of pydantic leads."""
+    line, name = node.start_mark.line + 1, FILE.name
+    for part in path:
+        inner: Any = None
+        if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            inner = node.value[part]
+            line = inner.start_mark.line + 1
+        elif isinstance(node, yaml.MappingNode):
+            pairs = [pair for key, value in node.value if key.value == "<<" for pair in getattr(value, "value", [])]
+            for key, value in [*pairs, *node.value]:
+                if key.value == part:
+                    inner, line, name = value, key.start_mark.line + 1, key.value
+        # Other parts are names of pydantic's types.
+        node = node if inner is None else inner
+    return line, name
 
 
 def _unknown(

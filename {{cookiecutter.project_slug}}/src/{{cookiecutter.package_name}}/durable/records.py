@@ -14,6 +14,7 @@ from typing import NamedTuple
 from .errors import InputError
 from .rejects import Reject
 
+UTF_8 = "UTF-8"
 LONGEST = 1000
 """The maximum number of lines in a record: a longer one has a quote that is not closed."""
 
@@ -42,6 +43,7 @@ class CsvRecord(NamedTuple):
     text: str
     columns: tuple[str, ...]
     """The column names of the header."""
+    delimiter: str = ","
 
     def values(self) -> dict[str, str]:
         """Return the fields by column name.
@@ -49,7 +51,7 @@ class CsvRecord(NamedTuple):
         Raises:
             ValueError: the record is not CSV, or has more or fewer fields than the header.
         """
-        fields = _fields(self.text)
+        fields = _fields(self.text, self.delimiter)
         if len(fields) != len(self.columns):
             raise ValueError(f"{len(fields)} fields, expected {len(self.columns)}")
         return dict(zip(self.columns, fields, strict=True))
@@ -59,13 +61,17 @@ class CsvRecord(NamedTuple):
         return Reject.of(self.place, self.text, error)
 
 
-def csv_header(path: Path, line: bytes, expected: Collection[str]) -> tuple[str, ...]:
+def csv_header(
+    path: Path, line: bytes, expected: Collection[str], *, delimiter: str = ",", encoding: str = UTF_8
+) -> tuple[str, ...]:
     """Parse the header of a CSV file: return the column names in the order of the file.
 
     Args:
         path: the file, for errors.
         line: the first line of the file.
         expected: names of required columns; others are allowed.
+        delimiter: the character between fields.
+        encoding: one in which ASCII is as it is, such as `cp1252`.
 
     Raises:
         InputError: the line is not a header with these columns; the message says what was found and what to do.
@@ -76,27 +82,28 @@ def csv_header(path: Path, line: bytes, expected: Collection[str]) -> tuple[str,
         raise InputError(f"{path}: not CSV, but {found}")
     if b"\0" in line:
         raise InputError(f"{path}:1: holds zero bytes; save the file as CSV in UTF-8")
-    text = csv_text(path, 1, line.removeprefix(codecs.BOM_UTF8)).rstrip("\r\n")
+    text = csv_text(path, 1, line.removeprefix(codecs.BOM_UTF8), encoding).rstrip("\r\n")
     try:
-        names = tuple(_fields(text))
+        names = tuple(_fields(text, delimiter))
     except ValueError as error:
-        raise InputError(f"{path}:1: {_not_a_header(text) or error}") from None
+        raise InputError(f"{path}:1: {_not_a_header(text, delimiter) or error}") from None
     if missing := [name for name in expected if name not in names]:
-        reason = _not_a_header(text) or _misnamed(names, missing, len(missing) == len(expected))
-        raise InputError(f"{path}:1: {reason}; it must name {','.join(expected)}")
+        reason = _not_a_header(text, delimiter) or _misnamed(names, missing, len(missing) == len(expected))
+        raise InputError(f"{path}:1: {reason}; it must name {delimiter.join(expected)}")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{path}:1: has the column {twice[0]!r} twice; rename or remove one")
     return names
 
 
-def _not_a_header(text: str) -> str | None:
+def _not_a_header(text: str, delimiter: str) -> str | None:
     """Return why a line is not a CSV header, and what to do about it; None if nothing is known."""
     if "\r" in text:
         return "lines end in CR alone; convert them with: tr '\\r' '\\n'"
     if text.lower().startswith("sep="):
         return f"the line {text!r} is for Excel alone; remove it"
-    if "," not in text and (other := next((mark for mark in ";\t|" if mark in text), None)):
-        return f"fields are separated by {other!r} and not by ','; save the file with commas"
+    if delimiter not in text and (other := next((mark for mark in ",;\t|" if mark in text), None)):
+        wanted = f"fields are separated by {other!r} and not by {delimiter!r}"
+        return f"{wanted}; save the file with {delimiter!r}, or pass delimiter={other!r} if all files have it"
     return None
 
 
@@ -112,8 +119,10 @@ def _misnamed(names: tuple[str, ...], missing: list[str], all_missing: bool) -> 
     return f"lacks the {lacks} {','.join(missing)}; found {shown[:200]}{'…' if shown[200:] else ''}"
 
 
-def csv_records(path: Path, content: bytes, expected: Collection[str]) -> Iterator[CsvRecord]:
-    """Yield the records of a CSV file in UTF-8, in order, without blank lines.
+def csv_records(
+    path: Path, content: bytes, expected: Collection[str], *, delimiter: str = ",", encoding: str = UTF_8
+) -> Iterator[CsvRecord]:
+    """Yield the records of a CSV file, in order, without blank lines.
 
     A quoted field may contain line breaks. If a quote is not closed, only its own line is rejected.
 
@@ -121,55 +130,58 @@ def csv_records(path: Path, content: bytes, expected: Collection[str]) -> Iterat
         path: the file, for errors.
         content: the whole file.
         expected: names of required columns; others are allowed.
+        delimiter: the character between fields.
+        encoding: one in which ASCII is as it is, such as `cp1252`.
 
     Raises:
-        InputError: the file is not UTF-8, or lacks a column; the message says what was found and what to do.
+        InputError: the file is not in this encoding, or lacks a column; the message says what was found and what to do.
     """
     first, end, _ = content.partition(b"\n")
-    columns = csv_header(path, first + end, expected)
-    lines = [csv_text(path, number, line) for number, line in enumerate(io.BytesIO(content), 1)]
+    columns = csv_header(path, first + end, expected, delimiter=delimiter, encoding=encoding)
+    lines = [csv_text(path, number, line, encoding) for number, line in enumerate(io.BytesIO(content), 1)]
     place = 1
     while place < len(lines):
-        count = _count(lines, place, len(columns))
+        count = _count(lines, place, len(columns), delimiter)
         text = "".join(lines[place : place + count]).removesuffix("\n").removesuffix("\r")
         if text:
-            yield CsvRecord(place + 1, text, columns)
+            yield CsvRecord(place + 1, text, columns, delimiter)
         place += count
 
 
-def csv_text(path: Path, number: int, line: bytes) -> str:
+def csv_text(path: Path, number: int, line: bytes, encoding: str = UTF_8) -> str:
     """Decode a line of a file.
 
     Raises:
-        InputError: the line is not UTF-8.
+        InputError: the line is not in this encoding.
     """
     try:
-        return line.decode()
+        return line.decode(encoding)
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path}:{number}: not UTF-8 (byte {line[error.start]:#04x} at column {error.start + 1});"
-            " convert the file first, for instance with iconv"
+            f"{path}:{number}: not {encoding} (byte {line[error.start]:#04x} at column {error.start + 1});"
+            " convert the file, as with iconv, or pass encoding='cp1252' or another one if all files have it"
         ) from None
 
 
-def _count(lines: list[str], place: int, width: int) -> int:
+def _count(lines: list[str], place: int, width: int, delimiter: str) -> int:
     """Return the number of lines of the record that begins at `place`."""
     if '"' not in lines[place]:
         return 1
-    reader = csv.reader(map(lines.__getitem__, range(place, min(place + LONGEST, len(lines)))), strict=True)
+    parts = map(lines.__getitem__, range(place, min(place + LONGEST, len(lines))))
+    reader = csv.reader(parts, delimiter=delimiter, strict=True)
     try:
         return reader.line_num if len(next(reader)) == width else 1
     except csv.Error:
         return 1
 
 
-def _fields(text: str) -> list[str]:
+def _fields(text: str, delimiter: str) -> list[str]:
     if '"' not in text and "\r" not in text:
-        return text.split(",")
+        return text.split(delimiter)
     try:
         # The csv module would end the record at this CR.
         if not text.endswith("\r"):
-            (fields,) = csv.reader(io.StringIO(text, newline="\n"), strict=True)
+            (fields,) = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True)
             return fields
     except csv.Error as error:
         if "\r" not in text:

@@ -15,7 +15,13 @@ from sqlalchemy.exc import ArgumentError
 
 from {{ cookiecutter.package_name }}.durable import tables
 from {{ cookiecutter.package_name }}.durable.settings import ROOT
-from {{ cookiecutter.package_name }}.durable.upserts import ExactNumeric, database, database_settings, prepare, upsert
+from {{ cookiecutter.package_name }}.durable.upserts import (
+    ExactNumeric,
+    database,
+    database_settings,
+    prepare,
+    upsert,
+)
 
 
 def table_of(kind: Any) -> Table:

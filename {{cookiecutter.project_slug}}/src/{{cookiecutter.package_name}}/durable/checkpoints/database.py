@@ -30,7 +30,7 @@ from .names import JobStatus, checked, once
 from .tables import UtcDateTime, internal
 from .upserts import database, insert
 
-__all__ = ["IN_STORE", "LOCAL", "OUTSIDE", "REMEMBERS", "Checkpoint", "status", "steps"]
+__all__ = ["IN_STORE", "JOBS", "LOCAL", "OUTSIDE", "REMEMBERS", "Checkpoint", "status", "steps"]
 
 LOCAL = ""
 """The data of this module that exists on this machine only: none, apart from the database."""
@@ -54,6 +54,9 @@ jobs = Table(
     Column("job", String(200), primary_key=True),
     Column("total", Integer, nullable=False),
 )
+
+JOBS = (steps.c.job, jobs.c.job)
+"""The columns of the database that hold full names of jobs."""
 
 
 @cache

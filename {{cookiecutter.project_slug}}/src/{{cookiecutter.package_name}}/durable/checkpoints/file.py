@@ -28,7 +28,7 @@ from .parts import part, sync_folder
 from .settings import settings
 from .upserts import Connection, transaction
 
-__all__ = ["IN_STORE", "LOCAL", "OUTSIDE", "REMEMBERS", "Checkpoint", "JournalError", "status"]
+__all__ = ["IN_STORE", "JOBS", "LOCAL", "OUTSIDE", "REMEMBERS", "Checkpoint", "JournalError", "status"]
 
 LOCAL = "checkpoints"
 """The data of this module that exists on this machine only: workers elsewhere cannot reach it."""
@@ -36,6 +36,8 @@ REMEMBERS = True
 """Whether a new run skips the steps that earlier runs have done."""
 OUTSIDE = True
 """Whether checkpoints are outside the database, and so may outlive it."""
+JOBS = ()
+"""The columns of the database that hold full names of jobs."""
 IN_STORE = False
 """Whether checkpoints are in the result storage."""
 

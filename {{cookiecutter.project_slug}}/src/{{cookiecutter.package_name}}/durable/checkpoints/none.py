@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .names import JobStatus, checked, once
 from .upserts import Connection, transaction
 
-__all__ = ["IN_STORE", "LOCAL", "OUTSIDE", "REMEMBERS", "Checkpoint", "status"]
+__all__ = ["IN_STORE", "JOBS", "LOCAL", "OUTSIDE", "REMEMBERS", "Checkpoint", "status"]
 
 LOCAL = ""
 """The data of this module that exists on this machine only: none."""
@@ -15,6 +15,8 @@ REMEMBERS = False
 """Whether a new run skips the steps that earlier runs have done."""
 OUTSIDE = False
 """Whether checkpoints are outside the database, and so may outlive it."""
+JOBS = ()
+"""The columns of the database that hold full names of jobs."""
 IN_STORE = False
 """Whether checkpoints are in the result storage."""
 

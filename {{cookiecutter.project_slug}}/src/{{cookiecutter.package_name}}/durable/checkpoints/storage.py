@@ -24,7 +24,7 @@ from .parts import part
 from .probe import StoreError
 from .upserts import Connection, transaction
 
-__all__ = ["IN_STORE", "LOCAL", "OUTSIDE", "REMEMBERS", "Checkpoint", "status"]
+__all__ = ["IN_STORE", "JOBS", "LOCAL", "OUTSIDE", "REMEMBERS", "Checkpoint", "status"]
 
 LOCAL = ""
 """The data of this module that exists on this machine only: none, apart from the results."""
@@ -32,6 +32,8 @@ REMEMBERS = True
 """Whether a new run skips the steps that earlier runs have done."""
 OUTSIDE = True
 """Whether checkpoints are outside the database, and so may outlive it."""
+JOBS = ()
+"""The columns of the database that hold full names of jobs."""
 IN_STORE = True
 """Whether checkpoints are in the result storage."""
 

@@ -10,7 +10,7 @@ from .names import Mark, checked, next_load
 from .tables import internal
 from .upserts import database, insert
 
-__all__ = ["WITH_ROWS", "change", "forget", "read", "status"]
+__all__ = ["JOBS", "WITH_ROWS", "change", "forget", "read", "status"]
 
 WITH_ROWS = True
 """Whether a mark moves in the transaction of its rows."""
@@ -23,6 +23,9 @@ sources = Table(
     Column("load", String(32), nullable=False),
     Column("began", String(40)),
 )
+
+JOBS = (sources.c.source,)
+"""The columns of the database that hold full names of jobs."""
 
 
 class _Statements:

@@ -7,8 +7,10 @@ from prefect.runtime import flow_run
 from .names import Mark, next_load
 from .upserts import Connection
 
-__all__ = ["WITH_ROWS", "change", "forget", "read", "status"]
+__all__ = ["JOBS", "WITH_ROWS", "change", "forget", "read", "status"]
 
+JOBS = ()
+"""The columns of the database that hold full names of jobs."""
 WITH_ROWS = False
 """Whether a mark moves in the transaction of its rows."""
 

@@ -12,8 +12,10 @@ from .names import Mark, checked, next_load
 from .parts import part
 from .upserts import Connection
 
-__all__ = ["WITH_ROWS", "change", "forget", "read", "status"]
+__all__ = ["JOBS", "WITH_ROWS", "change", "forget", "read", "status"]
 
+JOBS = ()
+"""The columns of the database that hold full names of jobs."""
 WITH_ROWS = False
 """Whether a mark moves in the transaction of its rows."""
 

@@ -601,7 +601,7 @@ def test_run_that_fails_twice_over_says_both(receiver: Receiver) -> None:
     with pytest.raises(ChunksFailedError) as raised:
         send_toys(receiver.url, broken=True)
     failed, refused = str(raised.value).splitlines()
-    assert failed.startswith("1 of 3 chunks failed, the first with: ")
+    assert failed.startswith("1 of 3 chunks failed, the first, ")
     assert refused == f"effects of {JOB}: 1 refused, see `make status`, then `make resend JOB={JOB}`"
 
 
