@@ -1,6 +1,6 @@
 """No database sink: the output of a chunk is its stored result."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 LOCAL = ""
@@ -42,6 +42,10 @@ def probe() -> None:
 def check_rights() -> str:
     """Return nothing: there is no database."""
     return ""
+
+
+def check_rows(but: Sequence[str]) -> None:
+    """Check nothing: there is no database."""
 
 
 def pending() -> list[str]:
