@@ -139,13 +139,14 @@ def load_again(name: str) -> Iterator[Delete | Update]:
         print(f"All rows of {name} will be dropped; the next run of each flow loads all again.")
         # What was done is known elsewhere, for the id of this database. Each database gets an id of its own.
         sqlite = context.get_bind().dialect.name == "sqlite"
-        new = "lower(hex(randomblob(16)))" if sqlite else "replace(gen_random_uuid()::text, '-', '')"
+        new = "lower(hex(randomblob(16)))" if sqlite else "replace(CAST(gen_random_uuid() AS text), '-', '')"
         yield update(tables.epochs).values(epoch=text(new))
 
 
 def plain_sql(statement: Delete | Update) -> str:
-    """Return the SQL of a statement, with its values in it."""
-    return str(statement.compile(dialect=context.get_bind().dialect, compile_kwargs={"literal_binds": True}))
+    """Return the SQL of a statement, with its values in it; a bare colon would begin a parameter."""
+    sql = statement.compile(dialect=context.get_bind().dialect, compile_kwargs={"literal_binds": True})
+    return str(sql).replace(":", r"\:")
 
 
 def tables_of(flow: Flow[Any, Any]) -> set[str]:
