@@ -53,7 +53,7 @@ FLOW = """
 from {{ cookiecutter.package_name }}.durable import durable_flow
 
 
-@durable_flow(name="load:made-up")
+@durable_flow(name="load-made-up")
 def load_made_up():
     pass
 """
@@ -258,7 +258,7 @@ def test_table_is_made_anew_with_another_key_only_if_that_is_said(filled: Projec
 @pytest.mark.slow
 def test_flow_of_a_table_that_is_made_anew_loads_all_again(filled: Project) -> None:
     filled.module.write_text(MODULE % OLD + FLOW)
-    jobs = "load:made-up/a", "load:made-up-too/a"
+    jobs = "load-made-up/a", "load-made-up-too/a"
     before = upserts.epoch()
     for job in jobs:
         with checkpoint(job, before).step("a"):
