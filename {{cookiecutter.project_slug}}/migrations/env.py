@@ -152,7 +152,7 @@ def plain_sql(statement: Delete | Update) -> str:
 def tables_of(flow: Flow[Any, Any]) -> set[str]:
     """Return the names of the tables in a flow's module, and in the others of its folder."""
     folder, _, module = flow.fn.__module__.rpartition(".")
-    prefix = f"{folder}." if folder.endswith(f".flows.{folder.rpartition('.')[2]}") else f"{folder}.{module}"
+    prefix = f"{folder}." if folder.endswith(f".flows.{folder.rpartition('.')[2]}") else f"{folder}.{module}."
     modules = [module for name, module in sys.modules.items() if f"{name}.".startswith(prefix)]
     return {value.fullname for module in modules for value in vars(module).values() if isinstance(value, Table)}
 
