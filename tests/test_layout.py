@@ -72,7 +72,7 @@ DEFAULTS = """
     tests/durable/test_attempts.py tests/durable/test_retries.py tests/durable/test_transient.py
     alembic.ini migrations/env.py migrations/script.py.mako migrations/versions/.gitkeep
     durable/bounds.py durable/delivery.py durable/masking.py durable/migrations.py durable/rows.py durable/tables.py
-    tests/durable/test_bounds.py tests/durable/test_outbox.py tests/support/sending.py
+    tests/durable/test_bounds.py tests/durable/test_kinds.py tests/durable/test_outbox.py tests/support/sending.py
     tests/durable/test_migrations.py tests/durable/test_model.py tests/durable/test_rows.py
     tests/durable/test_writers.py tests/durable/test_transfer.py
     tests/support/crash.py tests/durable/test_checkpoints.py tests/durable/test_full_disk.py
