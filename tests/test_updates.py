@@ -207,6 +207,7 @@ INSIDE: list[tuple[str, Callable[[str], str]]] = [
 """Edits in code, which has moved."""
 AROUND: list[tuple[str, Callable[[str], str]]] = [
     ("README.md", instead("Loads flights so that", "Loads our flights so that")),
+    # The row above stays as it is: an owner adds rows below it.
     ("README.md", after(", until stopped |\n", "| `make airports` | loads the airports |\n")),
     ("README.md", at_the_end("\n## On call\n\nAsk us.\n")),
     ("pyproject.toml", instead('version = "0.1.0"', 'version = "2.0.0"')),
