@@ -67,6 +67,24 @@ def test_a_name_that_a_flow_has_twice_is_named() -> None:
     assert list(wrong_values("")) == []
 
 
+@pytest.mark.parametrize(
+    "deployment",
+    [
+        "schedules: [0 4 * * *]",
+        "schedules: {cron: 0 4 * * *}",
+        "<<: [*a, *a], version: 5",
+        "name: [a], entrypoint: {}",
+        "a",
+    ],
+)
+def test_a_file_of_another_form_is_no_error_of_the_check(tmp_path: Path, deployment: str) -> None:
+    file = tmp_path / "prefect.yaml"
+    file.write_text("definitions: {a: &a {name: a}}\ndeployments:\n- {" + deployment + "}\n", encoding="utf-8")
+    assert [fault.partition(" ")[0] for fault in faults(file)] in (["prefect.yaml:3:"], ["prefect.yaml:3:"] * 2)
+    file.write_text("deployments: " + deployment.partition(":")[0] + "\n", encoding="utf-8")
+    assert faults(file)[0].startswith("prefect.yaml:1: ")
+
+
 def test_what_may_be_meant_is_said() -> None:
     (said,) = unknown_keys("deployments: [{name: a, shedules: []}]\n")
     assert said.endswith("Prefect knows no shedules here; schedules may be meant")

@@ -28,7 +28,10 @@ def faults(file: Path = FILE) -> list[str]:
     """Return a line for each fault of the file, such as an unknown key or a syntax error."""
     try:
         text = file.read_text(encoding="utf-8")
-        return list({line.split(" ")[0]: line for line in (*wrong_values(text), *unknown_keys(text))}.values())
+        unknown = list(unknown_keys(text))
+        # An unknown key may be a wrong value too.
+        lines = {fault.partition(" ")[0] for fault in unknown}
+        return [*unknown, *(fault for fault in wrong_values(text) if fault.partition(" ")[0] not in lines)]
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         return [f"{file.name}:{line}: {error.problem}"]
@@ -72,15 +75,16 @@ def wrong_values(text: str) -> Iterator[str]:
             continue
         if isinstance(deployment.get("tags"), str):
             add(("deployments", number, "tags"), f"give a list, [{deployment['tags']}]: Prefect would take each letter")
-        name = deployment.get("entrypoint"), deployment.get("name")
-        if name in names and None not in name:
-            add(("deployments", number, "name"), f"this flow has two deployments called {name[1]}")
-        names.add(name)
+        entrypoint, name = (str(deployment.get(key, "")) for key in ("entrypoint", "name"))
+        if entrypoint and (entrypoint, name) in names:
+            add(("deployments", number, "name"), f"this flow has two deployments called {name}")
+        names.add((entrypoint, name))
         schedules = deployment.get("schedules")
         for place, schedule in enumerate(schedules if isinstance(schedules, list) else []):
-            given = {key: value for key, value in dict(schedule or {}).items() if key in {"cron", "timezone"}}
+            given = schedule if isinstance(schedule, dict) else {}
+            cron = {key: given[key] for key in given.keys() & {"cron", "timezone"}}
             try:
-                CronSchedule.model_validate({"cron": "0 0 * * *", **given})
+                CronSchedule.model_validate({"cron": "0 0 * * *", **cron})
             except ValidationError as error:
                 for fault in error.errors():
                     add(("deployments", number, "schedules", place, *fault["loc"]), fault["msg"])
@@ -96,7 +100,9 @@ def _place(node: yaml.Node, path: Iterable[int | str]) -> tuple[int, str]:
             inner = node.value[part]
             line = inner.start_mark.line + 1
         elif isinstance(node, yaml.MappingNode):
-            pairs = [pair for key, value in node.value if key.value == "<<" for pair in getattr(value, "value", [])]
+            shared = [value for key, value in node.value if key.value == "<<"]
+            shared += [part for value in shared if isinstance(value, yaml.SequenceNode) for part in value.value]
+            pairs = [pair for value in shared if isinstance(value, yaml.MappingNode) for pair in value.value]
             for key, value in [*pairs, *node.value]:
                 if key.value == part:
                     inner, line, name = value, key.start_mark.line + 1, key.value

@@ -16,7 +16,7 @@ REMEMBERS = False
 OUTSIDE = False
 """Whether checkpoints are outside the database, and so may outlive it."""
 JOBS = ()
-"""The columns of the database that hold full names of jobs."""
+"""The columns of the database that hold full names of jobs: none."""
 IN_STORE = False
 """Whether checkpoints are in the result storage."""
 

@@ -33,7 +33,7 @@ REMEMBERS = True
 OUTSIDE = True
 """Whether checkpoints are outside the database, and so may outlive it."""
 JOBS = ()
-"""The columns of the database that hold full names of jobs."""
+"""The columns of the database that hold full names of jobs: none."""
 IN_STORE = True
 """Whether checkpoints are in the result storage."""
 

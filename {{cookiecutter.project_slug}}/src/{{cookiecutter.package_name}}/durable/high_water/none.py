@@ -10,7 +10,7 @@ from .upserts import Connection
 __all__ = ["JOBS", "WITH_ROWS", "change", "forget", "read", "status"]
 
 JOBS = ()
-"""The columns of the database that hold full names of jobs."""
+"""The columns of the database that hold full names of jobs: none."""
 WITH_ROWS = False
 """Whether a mark moves in the transaction of its rows."""
 
