@@ -46,6 +46,7 @@ def test_a_misspelt_key_is_named_with_its_line(right: str, wrong: str) -> None:
         ("schedules: [{cron: 0 4 * *}]", 'cron: Value error, Invalid cron string: "0 4 * *"'),
         ("schedules: [{cron: 0 4 * * *, timezone: Mars/Base}]", "timezone: "),
         ("schedules: [{interval: soon}]", "interval: "),
+        ("schedules: [{interval: 60, cron: 0 4 * * *}]", "schedules: Value error, Exactly one of 'cron'"),
         ("name: 7", "name: Input should be a valid string"),
         ("work_pool: mine", "work_pool: Input should be a valid dictionary or instance of WorkPoolConfig"),
     ],

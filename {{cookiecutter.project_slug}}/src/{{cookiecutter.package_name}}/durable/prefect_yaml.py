@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from prefect.cli.deploy._models import PrefectYamlModel
+from prefect.cli.deploy._models import PrefectYamlModel, RawScheduleConfig
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel, ValidationError
@@ -68,7 +68,9 @@ def wrong_values(text: str) -> Iterator[str]:
     except ValidationError as error:
         # Of the types that a value may have, the one that fits best fails deepest.
         for fault in sorted(error.errors(), key=lambda fault: -len(fault["loc"])):
-            add(fault["loc"], fault["msg"])
+            # A schedule may also have types that are not written in files.
+            if "schedules" not in fault["loc"][2:-1] or RawScheduleConfig.__name__ in str(fault["loc"]):
+                add(fault["loc"], fault["msg"])
     names = set()
     for number, deployment in enumerate(content.get("deployments") or []):
         if not isinstance(deployment, dict):
