@@ -15,27 +15,34 @@ from variants import Answers, each
 VARIANTS = [{}, {"upsert": "none", "checkpoint": "file"}]
 
 
-def new_flow(project: Path, environment: dict[str, str], types_cache: Path) -> tuple[Path, Callable[..., str], str]:
-    """Write a new flow; return its project, what calls a module there, and the page."""
+@pytest.fixture(params=each(VARIANTS))
+def variant(request: pytest.FixtureRequest) -> Answers:
+    found: Answers = request.param
+    return found
+
+
+@pytest.fixture
+def project(baked: Callable[[Answers], Path], copy: Callable[[Path], Path], variant: Answers) -> Path:
+    return copy(baked({**variant, "example": "none"}))
+
+
+@pytest.fixture
+def do(project: Path, environment: dict[str, str], types_cache: Path) -> Callable[..., str]:
+    """Run a module in the project, which has a new flow over orders."""
     names = {**environment, "PYTHONPATH": path_of(project), "MYPY_CACHE_DIR": str(types_cache)}
 
-    def do(*arguments: str, code: int = 0) -> str:
-        return said_by(project, names, sys.executable, "-m", *arguments, code=code, timeout=120)
+    def do(*arguments: str) -> str:
+        return said_by(project, names, sys.executable, "-m", *arguments, code=0, timeout=120)
 
     do("durable_flights", "flow", "orders")
-    return project, do, (project / "docs" / "sources.md").read_text(encoding="utf-8")
+    return do
 
 
 @pytest.mark.rotating
-@pytest.mark.parametrize("variant", each(VARIANTS))
 def test_other_csv_is_read_and_bad_records_are_set_aside(
-    baked: Callable[[Answers], Path],
-    copy: Callable[[Path], Path],
-    environment: dict[str, str],
-    types_cache: Path,
-    variant: Answers,
+    project: Path, do: Callable[..., str], variant: Answers
 ) -> None:
-    project, do, page = new_flow(copy(baked({**variant, "example": "none"})), environment, types_cache)
+    page = (project / "docs" / "sources.md").read_text(encoding="utf-8")
     (loop,) = re.findall(r"^    for record in csv_records.*$", page, re.MULTILINE)
     (record,) = re.findall(r"^```python\n(COMMA = .*?)^```$", page, re.DOTALL | re.MULTILINE)
     source = project / "src/durable_flights/flows/orders/source.py"
@@ -71,15 +78,8 @@ def test_other_csv_is_read_and_bad_records_are_set_aside(
 
 
 @pytest.mark.rotating
-@pytest.mark.parametrize("variant", each(VARIANTS))
-def test_json_lines_are_read_and_bad_ones_set_aside(
-    baked: Callable[[Answers], Path],
-    copy: Callable[[Path], Path],
-    environment: dict[str, str],
-    types_cache: Path,
-    variant: Answers,
-) -> None:
-    project, do, page = new_flow(copy(baked({**variant, "example": "none"})), environment, types_cache)
+def test_json_lines_are_read_and_bad_ones_set_aside(project: Path, do: Callable[..., str]) -> None:
+    page = (project / "docs" / "sources.md").read_text(encoding="utf-8")
     (read,) = re.findall(r"^```python\n(def read\(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     source = project / "src/durable_flights/flows/orders/source.py"
     text = source.read_text(encoding="utf-8")

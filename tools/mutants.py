@@ -771,7 +771,7 @@ FAULTS = [
     Fault(
         "prefect.yaml: what Prefect refuses passes",
         "prefect_yaml.py",
-        "        PrefectYamlModel.model_validate(content)\n",
+        "        model.model_validate(content)\n",
         "        pass\n",
         "test_prefect_yaml.py",
     ),

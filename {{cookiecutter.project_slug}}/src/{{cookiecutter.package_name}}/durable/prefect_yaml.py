@@ -2,7 +2,7 @@
 
 import ast
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -22,6 +22,10 @@ TEMPLATE = ROOT / "work-pool.json"
 """The work pool's own job template, if it has one."""
 ANCHORS = "definitions"
 """The key for shared definitions in Prefect's documentation."""
+
+
+Place = tuple[int | str, ...]
+"""The keys and indexes that lead to a value, with names of pydantic's types between them."""
 
 
 def faults(file: Path = FILE) -> list[str]:
@@ -58,42 +62,51 @@ def wrong_values(text: str) -> Iterator[str]:
     if not (document and isinstance(content, dict)):
         return
     found: dict[int, str] = {}
-
-    def add(place: tuple[int | str, ...], said: str) -> None:
-        line, key = _place(document, place)
+    for path, said in (*_refused(content), *_mistaken(content)):
+        line, key = _place(document, path)
         found.setdefault(line, f"{FILE.name}:{line}: {key}: {said}")
+    yield from found.values()
 
-    try:
-        PrefectYamlModel.model_validate(content)
-    except ValidationError as error:
-        # Of the types that a value may have, the one that fits best fails deepest.
-        for fault in sorted(error.errors(), key=lambda fault: -len(fault["loc"])):
-            # A schedule may also have types that are not written in files.
-            if "schedules" not in fault["loc"][2:-1] or RawScheduleConfig.__name__ in str(fault["loc"]):
-                add(fault["loc"], fault["msg"])
+
+def _refused(content: dict[str, Any]) -> Iterator[tuple[Place, str]]:
+    """Yield the path of each value that Prefect's models of the file refuse, and why."""
+    # Of the types that a value may have, the one that fits best fails deepest.
+    for path, said in sorted(_invalid(PrefectYamlModel, content), key=lambda fault: -len(fault[0])):
+        # A schedule may also have types that are not written in files.
+        if "schedules" not in path[2:-1] or RawScheduleConfig.__name__ in str(path):
+            yield path, said
+
+
+def _mistaken(content: dict[str, Any]) -> Iterator[tuple[Place, str]]:
+    """Yield the path of each value that the models take, and Prefect then refuses or takes for something else."""
     names = set()
     for number, deployment in enumerate(content.get("deployments") or []):
         if not isinstance(deployment, dict):
             continue
+        path = ("deployments", number)
         if isinstance(deployment.get("tags"), str):
-            add(("deployments", number, "tags"), f"give a list, [{deployment['tags']}]: Prefect would take each letter")
+            yield (*path, "tags"), f"give a list, [{deployment['tags']}]: Prefect would take each letter"
         entrypoint, name = (str(deployment.get(key, "")) for key in ("entrypoint", "name"))
         if entrypoint and (entrypoint, name) in names:
-            add(("deployments", number, "name"), f"this flow has two deployments called {name}")
+            yield (*path, "name"), f"this flow has two deployments called {name}"
         names.add((entrypoint, name))
         schedules = deployment.get("schedules")
-        for place, schedule in enumerate(schedules if isinstance(schedules, list) else []):
+        for index, schedule in enumerate(schedules if isinstance(schedules, list) else []):
             given = schedule if isinstance(schedule, dict) else {}
-            cron = {key: given[key] for key in given.keys() & {"cron", "timezone"}}
-            try:
-                CronSchedule.model_validate({"cron": "0 0 * * *", **cron})
-            except ValidationError as error:
-                for fault in error.errors():
-                    add(("deployments", number, "schedules", place, *fault["loc"]), fault["msg"])
-    yield from found.values()
+            cron = {"cron": "0 0 * * *"} | {key: given[key] for key in given.keys() & {"cron", "timezone"}}
+            yield from (((*path, "schedules", index, *inner), said) for inner, said in _invalid(CronSchedule, cron))
 
 
-def _place(node: yaml.Node, path: Iterable[int | str]) -> tuple[int, str]:
+def _invalid(model: type[BaseModel], content: dict[str, Any]) -> list[tuple[Place, str]]:
+    """Return the path and the message of each value that a model refuses."""
+    try:
+        model.model_validate(content)
+    except ValidationError as error:
+        return [(fault["loc"], fault["msg"]) for fault in error.errors()]
+    return []
+
+
+def _place(node: yaml.Node, path: Place) -> tuple[int, str]:
     """Return the line and the key of a value, as near as the path of an error of pydantic leads."""
     line, name = node.start_mark.line + 1, FILE.name
     for part in path:

@@ -137,26 +137,24 @@ def prepare(upgrade: bool = False) -> str:
 
 def _check_columns() -> None:
     query = text("SELECT schema_name, table_name, column_name, data_type, numeric_scale FROM duckdb_columns()")
-    columns = [column for table in tables.metadata.sorted_tables for column in table.columns]
+    columns = [each for table in tables.metadata.sorted_tables for each in table.columns]
     with database().connect() as connection:
         there = {tuple(names): (kind, scale or 0) for *names, kind, scale in connection.execute(query)}
-        for column in columns:
-            kind, scale = there.get((column.table.schema or "main", column.table.name, column.name), ("", 0))
-            digits = getattr(column.type, "scale", None) or 0
-            cast = f"SELECT typeof(CAST(NULL AS {column.type.compile(connection.dialect)}))"
-            here = connection.exec_driver_sql(cast).scalar_one()
-            if not kind:
-                differs = "is not in the database: bring it there with ALTER TABLE"
-            elif kind.partition("(")[0] != here.partition("(")[0]:
-                differs = f"is {kind} in the database, and {here} in the code: ALTER TABLE changes it"
-            elif scale < digits:
-                differs = (
-                    f"keeps {scale} digits after the point in the database, and {digits} in the code: ALTER TABLE"
-                    " changes it"
-                )
-            else:
-                continue
-            raise ArgumentError(f"the column {column.table.fullname}.{column.name} {differs}")
+        casts = [f"typeof(CAST(NULL AS {each.type.compile(connection.dialect)}))" for each in columns]
+        kinds = connection.exec_driver_sql(f"SELECT [{', '.join(casts)}]").scalar_one()
+    for each, here in zip(columns, kinds, strict=True):
+        kind, scale = there.get((each.table.schema or "main", each.table.name, each.name), ("", 0))
+        digits = getattr(each.type, "scale", None) or 0
+        if not kind:
+            differs = "is not in the database: bring it there with ALTER TABLE"
+        elif kind.partition("(")[0] != here.partition("(")[0]:
+            differs = f"is {kind} in the database, and {here} in the code: ALTER TABLE changes it"
+        elif scale < digits:
+            fewer = f"keeps {scale} digits after the point in the database, and {digits} in the code"
+            differs = f"{fewer}: ALTER TABLE changes it"
+        else:
+            continue
+        raise ArgumentError(f"the column {each.table.fullname}.{each.name} {differs}")
 
 
 def place() -> str:
