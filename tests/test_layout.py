@@ -55,7 +55,8 @@ FEWEST = """
     tests/durable/test_heartbeats.py tests/durable/test_names.py tests/durable/test_prefect_yaml.py
     tests/durable/test_progress.py tests/durable/test_records.py tests/durable/test_results.py
     tests/durable/test_runners.py tests/durable/test_settings.py tests/durable/test_upserts.py tests/flows/__init__.py
-    tests/support/__init__.py tests/support/cluster.py tests/support/deploying.py tests/support/processes.py
+    tests/support/__init__.py tests/support/cluster.py tests/support/deploying.py tests/support/prefect_home.py
+    tests/support/processes.py
     tests/support/sink.py tests/support/store.py tests/support/toy.py tests/support/toys.py tests/support/loaded.py
     tests/support/parts.py tests/support/planted.py tests/durable/test_proof.py tests/support/proof/__init__.py
     tests/support/proof/__main__.py tests/support/proof/comparison.py tests/support/proof/project.py

@@ -1,7 +1,7 @@
 """One Prefect server for all tests, and an empty home for each.
 
-The server is the one at PREFECT_API_URL, or a temporary one in memory, which starts while the first tests run. Nothing
-of the user's settings, `.env`, database or Prefect profile is used.
+The server is the one at PREFECT_API_URL, or a temporary one, which starts while the first tests run. Nothing of the
+user's settings, `.env`, database or Prefect profile is used.
 """
 
 import os
@@ -47,11 +47,13 @@ os.environ |= {
 }
 
 SERVER = """
-import time
+import os, time
 from pathlib import Path
 from {{ cookiecutter.package_name }}.durable.server import server
+from tests.support.prefect_home import prepared
 
 folder = Path(%r)
+os.environ |= prepared(folder / "prefect")
 with server(folder / "server.log") as url:
     (folder / "starting").write_text(url)
     (folder / "starting").rename(folder / "url")
@@ -76,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     if "PREFECT_API_URL" not in os.environ and not hasattr(config, "workerinput"):
         # No test may use the server that is set in `.env`.
-        environment = {**os.environ, "PREFECT_API_URL": ""}
+        environment = {**os.environ, "PREFECT_API_URL": "", "PYTHONPATH": os.pathsep.join(sys.path)}
         parent = subprocess.Popen([sys.executable, "-c", SERVER % str(FOLDER)], env=environment)
 
 

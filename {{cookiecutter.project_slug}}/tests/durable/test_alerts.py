@@ -31,6 +31,7 @@ from {{ cookiecutter.package_name }}.durable.server import server
 from {{ cookiecutter.package_name }}.durable.settings import PROJECT
 
 from tests.support import toys
+from tests.support.prefect_home import prepared
 from tests.support.toy import load_toys
 
 SLACK = "https://hooks.slack.com/services/T1AAAAAAA/B1AAAAAAA/AAAAAAAAAAAAAAAAAAAAAAAA"
@@ -119,6 +120,8 @@ def test_run_of_another_project_sends_no_alert(tmp_path: Path, monkeypatch: pyte
     """Its flow has the same name. An automation of an earlier version, which knows flows alone, is replaced."""
     # A server that keeps events: that of the other tests may have no services.
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    for name, value in prepared(tmp_path / "prefect").items():
+        monkeypatch.setenv(name, value)
     with (
         temporary_settings(restore_defaults={PREFECT_API_URL}),
         server(tmp_path / "server.log"),

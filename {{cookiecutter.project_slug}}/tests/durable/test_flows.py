@@ -22,6 +22,7 @@ from {{ cookiecutter.package_name }}.durable.runs import dead
 from {{ cookiecutter.package_name }}.durable.settings import ROOT, settings
 
 from tests.support import sink
+from tests.support.prefect_home import prepared
 from tests.support.toy import load_toys, load_toys_of, table
 from tests.support.toys import FLOW, chunks, expected, hold, read
 
@@ -84,7 +85,7 @@ def test_flow_is_called_from_a_script_without_a_server(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-    environment |= {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "PREFECT_HOME": str(tmp_path / "prefect")}
+    environment |= {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), **prepared(tmp_path / "prefect")}
     sink.release()
     done = subprocess.run(
         [sys.executable, script, path], env=environment, capture_output=True, text=True, timeout=280, check=False

@@ -27,6 +27,7 @@ from {{ cookiecutter.package_name }}.durable.server import ServerError, check
 from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT, settings
 
 from tests.support.deploying import FLOW, MAKE, copy, deployed, environment_of, make, stop
+from tests.support.prefect_home import prepared
 
 TIMEOUT = 120
 """Seconds for anything to happen."""
@@ -92,7 +93,7 @@ def ui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
     environment = os.environ | {
-        "PREFECT_HOME": str(tmp_path / "prefect"),
+        **prepared(tmp_path / "prefect"),
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_UI_ENABLED": "false",
     }

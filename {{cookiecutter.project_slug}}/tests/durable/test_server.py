@@ -23,6 +23,8 @@ import pytest
 
 from {{ cookiecutter.package_name }}.durable import server
 
+from tests.support.prefect_home import prepared, variables
+
 PARENT = """
 import sys
 from pathlib import Path
@@ -52,10 +54,7 @@ class Parent:
     def __init__(self, home: Path, log: Path, *arguments: str) -> None:
         self.log = log
         environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-        environment |= {
-            "PREFECT_HOME": str(home),
-            "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
-        }
+        environment |= variables(home)
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             [sys.executable, "-c", PARENT, str(log), *arguments],
@@ -132,7 +131,7 @@ with server() as url:
 def test_settings_for_other_servers_do_not_keep_a_run_from_its_own(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     environment |= {
-        "PREFECT_HOME": str(tmp_path),
+        **prepared(tmp_path),
         "PREFECT_SERVER_API_AUTH_STRING": "user:word",
         "PREFECT_SERVER_API_BASE_PATH": "/prefect",
         "NO_PROXY": "elsewhere.example",

@@ -27,6 +27,7 @@ from {{ cookiecutter.package_name }}.durable.server import ServerError, server
 from .comparison import Request, State
 from .victim import NUMBERED, POINTS, PREFIX, WRITTEN, dask_setup, work
 from tests.support import UnavailableError, cluster, sink, store
+from tests.support.prefect_home import prepared
 
 TIMEOUT = 600.0
 """Seconds for one command."""
@@ -34,6 +35,8 @@ STRIKES = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "WORKER": signal.SIGK
 ATTEMPTS = 5
 """How often a killed run may have to be run again."""
 FORKS = ForkServerContext()
+LIBRARIES = ("prefect.flow_engine", "prefect.task_engine", "cyclopts", "alembic.command", "aiohttp")
+"""What commands import that takes long; those of them that are not installed are left out."""
 
 
 class ProofError(Exception):
@@ -210,10 +213,8 @@ def laboratory(settings: dict[str, str], packages: Sequence[str]) -> Iterator[La
             "TESTS_FOLDER": str(folder),
             "PYTHONPATH": os.pathsep.join(sys.path),
             f"{PREFIX}ENV_FILE": os.devnull,
-            "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
-            "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///:memory:",
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
             **cluster.ENVIRONMENT,
             **cluster.prepared_by(dask_setup, folder),
@@ -221,12 +222,13 @@ def laboratory(settings: dict[str, str], packages: Sequence[str]) -> Iterator[La
         # Prefect reads the `.env` of the folder in which it is imported: here, and where processes are forked from.
         with chdir(folder):
             try:
+                os.environ |= prepared(folder / "prefect")
                 os.environ["PREFECT_API_URL"] = stack.enter_context(server(folder / "server.log"))
                 os.environ |= store.start(folder / "store")
                 sink.begin(folder / "database")
             except (ServerError, UnavailableError) as error:
                 raise ProofError(str(error)) from error
-            FORKS.set_forkserver_preload(["prefect.flow_engine", "prefect.task_engine", work.__module__])
+            FORKS.set_forkserver_preload([*LIBRARIES, work.__module__])
             # Ctrl-C is for all processes of a terminal: what is forked is ended by this one.
             handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
             forkserver.ensure_running()
