@@ -12,10 +12,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from prefect import Task, flow, get_client
+from prefect import Task, flow, get_client, task
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
+from prefect.context import FlowRunContext
 from prefect.runtime import task_run
 from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running, Scheduled
 
@@ -107,6 +108,30 @@ def test_chunks_are_mapped_in_windows(tmp_path: Path, monkeypatch: pytest.Monkey
     assert run(chunks(tmp_path / "f.txt", 5))["done"] == 5
     assert windows == [2, 2, 1]
     assert_loaded(tmp_path / "f.txt")
+
+
+def test_states_of_chunks_do_not_stay_until_the_flow_ends(tmp_path: Path) -> None:
+    path = chunks(tmp_path / "f.txt", 5)
+    settled: list[dict[int, Any]] = []
+
+    @task
+    def prepare() -> list[str]:
+        return ["ready"]
+
+    @durable_flow(name="load-linked")
+    def load_linked() -> int:
+        prepared = prepare()
+        context = FlowRunContext.get()
+        assert context
+        settled.append(dict(context.run_results))
+        run_chunks(load_toys_of, toys.read(path), job="f")
+        settled.append(dict(context.run_results))
+        return len(prepared)
+
+    load_linked()
+    before, after = settled
+    assert before
+    assert after == before, "only links of other tasks are left"
 
 
 def test_corrected_source_has_its_changed_chunks_loaded(tmp_path: Path) -> None:

@@ -124,6 +124,18 @@ def test_run_that_is_stopped_by_sigterm_can_be_resumed(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("api")
+def test_traceback_of_a_failed_flow_shows_its_error_alone() -> None:
+    @durable_flow(name="load-nothing")
+    def load_nothing() -> None:
+        raise OSError("no such source")
+
+    with pytest.raises(OSError, match="no such source") as raised:
+        load_nothing()
+    assert raised.value.__context__ is None
+    assert raised.value.__cause__ is None
+
+
+@pytest.mark.usefixtures("api")
 def test_flow_is_called_where_an_event_loop_runs_as_in_a_notebook(tmp_path: Path) -> None:
     async def cell() -> int:
         return load_toys(chunks(tmp_path / "toys", 2))["done"]

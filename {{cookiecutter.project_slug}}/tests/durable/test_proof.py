@@ -18,7 +18,7 @@ from {{ cookiecutter.package_name }}.durable.chunks import RESUMES
 from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT, ProjectSettings, settings
 
 from tests.support import cluster, sink
-from tests.support.proof.__main__ import CAUSES, Plan, Verdict, _files
+from tests.support.proof.__main__ import CAUSES, Plan, Verdict, _files, options
 from tests.support.proof.comparison import LONGEST, Fault, Request, State, compare, repeats, varying
 from tests.support.proof.trials import Kill, ProofError
 from tests.support.proof.victim import OURS, POINTS
@@ -313,6 +313,12 @@ def test_sound_flow_is_acquitted_and_nothing_of_the_owner_is_touched(tmp_path: P
     assert f"| not compared: written outside the home (`settings.home`) | {elsewhere} |" in done.stdout
     assert sorted(path.name for path in tmp_path.rglob("*")) == [elsewhere.name, "home", f"{SOUND}.md", "proof"]
     assert sorted(settings.home.rglob("*")) == before
+
+
+@pytest.mark.parametrize("text", ["two", "0", "-1", "1.5", ""])
+def test_number_of_kills_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ProofError, match=f"'{text}' is not a whole number from 1, such as KILLS=50"):
+        options([f"--kills={text}"])
 
 
 @pytest.mark.slow

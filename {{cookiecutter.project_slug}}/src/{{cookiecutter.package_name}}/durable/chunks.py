@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypedDict
 from prefect import Task, get_client
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
 from prefect.futures import as_completed
 from prefect.runtime import flow_run
 
@@ -145,6 +146,8 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
     def tell(at_work: bool = True) -> None:
         label_run({JOB: name, DONE: f"{len(by_key) - left} of {len(by_key)} chunks"}, at_work)
 
+    links = _links()
+    known = set(links)
     tell()
     with progress(f"{FLOW.get()}-progress", job, len(by_key), len(by_key) - left, tell) as advance:
         for batch in _batches(todo, cursor):
@@ -174,6 +177,9 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
                         reports[chunk.key] = dict(report)
                         rejects.count(name, chunk.key, report)
                 advance()
+            # No task takes these results; their states would stay until the flow ends, 2 KiB a chunk.
+            for link in links.keys() - known:
+                del links[link]
     tell(at_work=False)
     effects, reason = outbox.deliver_left(name)
     run_report = _report(name, by_key.values(), reports.values(), len(failures), effects)
@@ -190,6 +196,12 @@ def run_chunks(task: Task[Any, Any], chunks: Iterable[Chunk], *, job: str, curso
         cursor.close(highest)
     outbox.check(name, reason)
     return run_report
+
+
+def _links() -> dict[int, Any]:
+    """Return Prefect's links from results of the flow's tasks to their states, which make parents of later tasks."""
+    context = FlowRunContext.get()
+    return context.run_results if context else {}
 
 
 def _batches(chunks: list[Chunk], cursor: Cursor | None) -> list[list[Chunk]]:

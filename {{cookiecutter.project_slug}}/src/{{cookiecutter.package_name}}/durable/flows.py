@@ -40,9 +40,7 @@ class DurableFlow(Flow[P, R]):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the flow, in its own thread if an event loop is running, as in a notebook. See `prefect.Flow`."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        if not _loop_runs():
             return self._run(*args, **kwargs)
         # In this thread Prefect would deadlock: its work waits for the loop, and the loop waits for this call.
         with ThreadPoolExecutor(1) as thread:
@@ -59,6 +57,15 @@ class DurableFlow(Flow[P, R]):
         # Prefect returns a plain flow.
         flow.__class__ = DurableFlow
         return cast("DurableFlow[P, R]", flow)
+
+
+def _loop_runs() -> bool:
+    """Tell whether an event loop is running in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def durable_flow(*, name: str, **options: Any) -> Callable[[Callable[P, R]], Flow[P, R]]:

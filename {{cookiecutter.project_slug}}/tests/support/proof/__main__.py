@@ -313,22 +313,26 @@ class Plan:
         return found
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ProofError(f"{text!r} is not a whole number from 1, such as KILLS=50")
+    return int(text)
+
+
 def options(given: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="make prove", description="Kill flows, resume them, and compare.")
     parser.add_argument("flows", nargs="*", help="all, if none is named")
-    parser.add_argument("--kills", type=int, default=50, help="how many, of each flow (50)")
+    parser.add_argument("--kills", type=_count, default=50, help="how many, of each flow (50)")
     parser.add_argument("--at", default="", help='the kills of one trial, as a report gives them: "committed:3"')
     parser.add_argument("--seed", type=int, default=1, help="another one draws other moments (1)")
-    parser.add_argument("--jobs", type=int, default=2, help="trials at a time (2)")
+    parser.add_argument("--jobs", type=_count, default=2, help="trials at a time (2)")
     parser.add_argument("--until-fault", action="store_true", help="end the proof of a flow with its first fault")
     parser.add_argument("--real", action="append", default=[], help="let requests to URLs through that begin with this")
     parser.add_argument("--packages", default="", help="where flows are, beside the project's own, with commas")
     end = given.index("--") if "--" in given else len(given)
     found = parser.parse_args(given[:end])
     found.arguments = given[end + 1 :]
-    if found.kills < 1 or found.jobs < 1:
-        raise ProofError("--kills and --jobs must be at least 1")
     return found
 
 
