@@ -45,8 +45,9 @@ test-bounds: .bounds/lowest-direct/.ready .bounds/highest/.ready ## run the vari
 test-pythons: .venv/.ready ## run the own tests of a few whole projects, with every answer, on the lowest and the newest Python
 	@VARIANTS=spread $(BIN)/pytest tests/test_pythons.py $(ARGS)
 
-report: .venv/.ready ## the same; write docs/tested.md
+report: .venv/.ready ## the same, and make test SAMPLE=all; write docs/tested.md and docs/proof.md
 	@REPORT=docs/tested.md $(MAKE) --no-print-directory test-pythons ARGS=
+	@REPORT=docs/proof.md $(MAKE) --no-print-directory test SAMPLE=all ARGS=
 
 torture: .venv/.ready ## kill workers KILLS=500 times on each database, and look what is lost or doubled
 	@KILLS=$(KILLS) $(BIN)/python tools/torture.py $(ARGS)

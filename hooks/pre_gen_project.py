@@ -55,19 +55,19 @@ RESERVED = {"aux", "con", "nul", "prn", *(f"{port}{n}" for port in ("com", "lpt"
 REFUSED = [
     (
         {"checkpoint": "database", "upsert": "none"},
-        "checkpoint=database keeps its marks in the database that upsert writes to, and upsert=none has none:"
+        "checkpoint=database keeps checkpoints in the database that upsert writes to, and upsert=none has none:"
         " choose a database in upsert, or checkpoint=file, which keeps them on this machine's disk",
         {"checkpoint": "file"},
     ),
     (
         {"upsert": "duckdb", "task_runner": "dask"},
-        "task_runner=dask writes from several processes, and a DuckDB file is open in one at a time:"
+        "task_runner=dask writes from several processes, and a DuckDB file is open in one:"
         " choose task_runner=threads, or another database in upsert",
         {"task_runner": "threads"},
     ),
     (
         {"upsert": "duckdb", "task_runner": "ray"},
-        "task_runner=ray writes from several processes, and a DuckDB file is open in one at a time:"
+        "task_runner=ray writes from several processes, and a DuckDB file is open in one:"
         " choose task_runner=threads, or another database in upsert",
         {"task_runner": "threads"},
     ),
@@ -91,7 +91,7 @@ REFUSED = [
     ),
     (
         {"deployment": "kubernetes", "checkpoint": "file"},
-        "deployment=kubernetes runs in pods, whose disk dies with them, and checkpoint=file keeps its marks there:"
+        "deployment=kubernetes runs in pods, whose disk dies with them, and checkpoint=file keeps checkpoints there:"
         " choose storage in checkpoint, which keeps them beside the results, or deployment=process",
         {"checkpoint": "storage"},
     ),

@@ -42,7 +42,7 @@ PROOFS = {
     ),
     False: (
         "Every answer occurs in these variants. Each ran its fast tests, and slow ones of half of its files or more.\n"
-        "Those of one or two answers ran what the others lack; Dask and Ray ran what starts them, and kills on them.",
+        "Those of one or two answers ran what the others lack. Dask and Ray ran what starts them, and kills on them.",
         "make test SAMPLE=all",
     ),
 }
@@ -83,7 +83,7 @@ def variants(terminal: pytest.TerminalReporter, runs: list[dict[str, Any]]) -> N
         if run["outcome"] == "failed":
             terminal.line(f"failed; this bakes it again: {run['command']}")
     refused = [
-        [" ".join(f"{prompt}={answer}" for prompt, answer in answers.items()), reason]
+        [" ".join(f"{prompt}={answer}" for prompt, answer in answers.items()), reason.replace(": choose", ". Choose")]
         for answers, reason, _ in hook("pre_gen_project").REFUSED
     ]
     what, command = PROOFS[ALL]

@@ -199,9 +199,9 @@ def test_an_answer_that_is_refused_is_shown_with_the_reason_and_cannot_be_chosen
 ) -> None:
     shell = terminal()
     shell.answer(until="checkpoint", upsert=[UP])
-    assert squeezed("(checkpoint=database keeps its marks in the database that upsert writes to, and upsert=none") in (
-        squeezed(shell.screen)
-    )
+    assert squeezed(
+        "(checkpoint=database keeps checkpoints in the database that upsert writes to, and upsert=none"
+    ) in (squeezed(shell.screen))
     # Three answers are left, and the first of them is the default: `database` is passed over.
     shell.press(DOWN, DOWN, DOWN, ENTER)
     shell.expect(f"{prompt_text('checkpoint')} file")
@@ -211,7 +211,7 @@ def test_an_answer_that_is_refused_is_shown_with_the_reason_and_cannot_be_chosen
 def test_a_prompt_with_one_possible_answer_is_asked(terminal: Callable[..., Terminal]) -> None:
     shell = terminal()
     shell.answer(until="task_runner", upsert=[DOWN, DOWN])
-    assert squeezed(shell.screen).count(squeezed("and a DuckDB file is open in one at a time)")) == 2
+    assert squeezed(shell.screen).count(squeezed("and a DuckDB file is open in one)")) == 2
     shell.press(DOWN, ENTER)
     shell.expect(f"{prompt_text('task_runner')} threads")
 

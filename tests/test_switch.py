@@ -166,7 +166,7 @@ def test_a_dry_run_touches_nothing(create: Create) -> None:
     ("given", "said"),
     [
         ("upsert=postgers", "upsert has no answer 'postgers'; did you mean postgres?\n"),
-        ("upsert=none", "checkpoint=database keeps its marks in the database that upsert writes to"),
+        ("upsert=none", "checkpoint=database keeps checkpoints in the database that upsert writes to"),
         ("upsert=duckdb task_runner=dask deployment=kubernetes", "and upsert=duckdb keeps the database there"),
     ],
 )

@@ -418,6 +418,13 @@ FAULTS = [
         "test_chunks.py",
     ),
     Fault(
+        "chunks: states of chunks stay until the flow ends",
+        "chunks.py",
+        "                del links[link]\n",
+        "                pass\n",
+        "test_chunks.py",
+    ),
+    Fault(
         "chunks: lost results are no failure",
         "chunks.py",
         "    if lost:\n",

@@ -66,7 +66,7 @@ if __name__ == "__main__":
 """A load that dies the so many-th time that it comes to a point."""
 # To marks that are in a store, the server knows the way.
 in_a_flow = pytest.mark.usefixtures(*(["api"] if IN_STORE and results.NEEDS_SERVER else []), "flow")
-only_with_marks = pytest.mark.skipif(not REMEMBERS, reason="each run loads all: there is no mark")
+only_with_marks = pytest.mark.skipif(not REMEMBERS, reason="each run loads all: there is no high-water mark")
 
 in_threads = pytest.mark.skipif(not cluster.IN_THREADS, reason="chunks are loaded by other processes")
 
@@ -266,7 +266,7 @@ def test_flow_with_a_cursor_is_never_done_without_a_look_at_its_source() -> None
 
 
 @in_a_flow
-@pytest.mark.skipif(not (REMEMBERS and upserts.WRITES), reason="there is no mark, or no database")
+@pytest.mark.skipif(not (REMEMBERS and upserts.WRITES), reason="there is no high-water mark, or no database")
 def test_mark_does_not_outlive_its_database() -> None:
     done(Cursor.read("feed"), 5)
     sink.empty()
@@ -341,7 +341,7 @@ def test_mark_passes_a_rejected_record(source: Path) -> None:
 
 @in_threads
 @pytest.mark.usefixtures("api")
-@pytest.mark.skipif(not high_water.WITH_ROWS, reason="the mark is not in the database")
+@pytest.mark.skipif(not high_water.WITH_ROWS, reason="the high-water mark is not in the database")
 def test_mark_moves_in_the_transaction_of_the_last_page(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, datetime | None]] = []
 
