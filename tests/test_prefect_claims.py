@@ -62,6 +62,7 @@ STATED = re.compile(r"Prefect\s+v?(\d+(?:\.\d+)*)")
 OLDER = {
     "CHANGELOG.md": "tells what was",
     "benchmarks/README.md": "names the version that was measured",
+    "docs/proof.md": "names the version that ran",
 }
 """Files that may state another version, and why."""
 TOLD = {
