@@ -199,9 +199,8 @@ def test_an_answer_that_is_refused_is_shown_with_the_reason_and_cannot_be_chosen
 ) -> None:
     shell = terminal()
     shell.answer(until="checkpoint", upsert=[UP])
-    assert squeezed(
-        "(checkpoint=database keeps checkpoints in the database that upsert writes to, and upsert=none"
-    ) in (squeezed(shell.screen))
+    reason = "(checkpoint=database keeps checkpoints in the database that upsert writes to, and upsert=none"
+    assert squeezed(reason) in squeezed(shell.screen)
     # Three answers are left, and the first of them is the default: `database` is passed over.
     shell.press(DOWN, DOWN, DOWN, ENTER)
     shell.expect(f"{prompt_text('checkpoint')} file")
