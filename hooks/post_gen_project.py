@@ -22,6 +22,7 @@ FOLDERS = {
     "retry_policy": [f"{DURABLE}/retries", "tests/durable/test_retries"],
     "upsert": [
         f"{DURABLE}/__init__",
+        f"{DURABLE}/claims",
         f"{DURABLE}/outbox",
         f"{DURABLE}/transfer",
         f"{DURABLE}/upserts",

@@ -26,7 +26,7 @@ LAYERS = [
     "attempts cache_keys migrations results rows",
     "bounds locks marks retries upserts",
     "checkpoints deployments high_water tasks",
-    "clusters effects rejects",
+    "claims clusters effects rejects",
     "outbox records runners",
     "steps",
     "cursors",

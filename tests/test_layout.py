@@ -35,7 +35,7 @@ FEWEST = """
     docs/code.md docs/operation.md docs/promises.md docs/sources.md docs/writing.md package/__init__.py
     package/__main__.py package/flows/__init__.py durable/__init__.py durable/__init__.pyi durable/alert.jinja
     durable/alert.json.jinja durable/alerts.py durable/artifacts.py durable/labels.py durable/backfills.py
-    durable/cache_keys.py durable/checkpoints.py durable/chunks.py durable/cli.py durable/context.py
+    durable/cache_keys.py durable/checkpoints.py durable/chunks.py durable/claims.py durable/cli.py durable/context.py
     durable/cursors.py durable/deployments.py durable/discovery.py durable/doctor.py durable/drill.py durable/effects.py
     durable/errors.py durable/fields.py durable/flows.py durable/heartbeats.py durable/high_water.py durable/limits.py
     durable/names.py durable/outbox.py durable/prefect_yaml.py durable/probe.py durable/progress.py durable/records.py
@@ -73,7 +73,8 @@ DEFAULTS = """
     tests/durable/test_attempts.py tests/durable/test_retries.py tests/durable/test_transient.py
     alembic.ini migrations/env.py migrations/script.py.mako migrations/versions/.gitkeep
     durable/bounds.py durable/delivery.py durable/masking.py durable/migrations.py durable/rows.py durable/tables.py
-    tests/durable/test_bounds.py tests/durable/test_kinds.py tests/durable/test_outbox.py tests/support/sending.py
+    tests/durable/test_bounds.py tests/durable/test_claims.py tests/durable/test_kinds.py tests/durable/test_outbox.py
+    tests/support/sending.py
     tests/durable/test_migrations.py tests/durable/test_model.py tests/durable/test_rows.py
     tests/durable/test_writers.py tests/durable/test_transfer.py
     tests/support/crash.py tests/durable/test_checkpoints.py tests/durable/test_full_disk.py

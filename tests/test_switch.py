@@ -245,7 +245,7 @@ SEED = """
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
-from durable_flights.durable import discovery, high_water, outbox, upsert, upserts
+from durable_flights.durable import claims, discovery, high_water, outbox, upsert, upserts
 from durable_flights.durable.names import next_load
 
 discovery.flows()
@@ -269,6 +269,7 @@ with upserts.transaction() as connection:
         connection.execute(numbered.insert().values(text=text))
     sent = [outbox.effect("load-things/things", "https://example.com/", f"item {n}", {"n": n}, "key") for n in range(3)]
     outbox.write(connection, sent)
+    claims.claim(connection, "load-things/things", ["it's", "Zo\\u00eb \\U0001f98a"])
 high_water.read("load-things/things")
 high_water.change("load-things/things", lambda mark: next_load("2026-01-31T10:00:00+00:00"))
 """
@@ -289,6 +290,7 @@ PLAIN = {
     "jobs": "job, total",
     "high_water_marks": "source, value, load",
     "outbox_effects": "id, job, item, key, url, payload",
+    "claimed_items": "job, item",
     "epochs": "epoch",
     "numbered": "number, text",
     "orders": "id, name",

@@ -265,6 +265,28 @@ FAULTS = [
         "test_effects.py",
     ),
     Fault(
+        "claims: an item that another chunk has claimed is new",
+        "claims/sqlite+postgres+duckdb.py",
+        "if name in claimed]",
+        "if name]",
+        "test_claims.py",
+    ),
+    Fault(
+        "claims: each chunk has its own",
+        "steps.py",
+        "claims.claim(self._connection, self.job, items)",
+        "claims.claim(self._connection, self.key, items)",
+        "test_claims.py",
+    ),
+    Fault(
+        "claims: items are inserted in the order of each step",
+        "claims/sqlite+postgres+duckdb.py",
+        "for name in sorted(names)]",
+        "for name in names]",
+        "test_claims.py",
+        POSTGRES,
+    ),
+    Fault(
         "outbox: a repeat sends again",
         "outbox/sqlite+postgres+duckdb.py",
         '"key": idempotency_key(job, item, payload)',

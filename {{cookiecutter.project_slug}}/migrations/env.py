@@ -46,7 +46,7 @@ GIVEN = list(context.get_x_argument()) if AUTOGENERATES else []
 """What it is told: `rename=orders.net:amount`, `drop=orders.note`, `drop=orders`."""
 
 try:
-    from {{ cookiecutter.package_name }}.durable import checkpoints, discovery, high_water, tables
+    from {{ cookiecutter.package_name }}.durable import checkpoints, claims, discovery, high_water, tables
     from {{ cookiecutter.package_name }}.durable.upserts import check_rows, database, pending
 
     FLOWS = discovery.flows()
@@ -130,11 +130,13 @@ def load_again(name: str) -> Iterator[Delete | Update]:
     flows = [flow for flow, made in FLOWS.items() if name in tables_of(made)]
     if not flows:
         print(f"All rows of {name} will be dropped.")
-    elif jobs := (*checkpoints.JOBS, *high_water.JOBS):
+        return
+    # Claims are always in the database.
+    for flow in flows:
+        for job in (*checkpoints.JOBS, *high_water.JOBS, *claims.JOBS):
+            yield delete(job.table).where(func.substr(job, 1, len(flow) + 1) == f"{flow}/")
+    if checkpoints.JOBS:
         print(f"All rows of {name} will be dropped; the next run of {' and of '.join(flows)} loads all again.")
-        for flow in flows:
-            for job in jobs:
-                yield delete(job.table).where(func.substr(job, 1, len(flow) + 1) == f"{flow}/")
     else:
         print(f"All rows of {name} will be dropped; the next run of each flow loads all again.")
         # What was done is known elsewhere, for the id of this database. Each database gets an id of its own.

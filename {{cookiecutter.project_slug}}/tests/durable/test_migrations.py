@@ -12,7 +12,7 @@ import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from {{ cookiecutter.package_name }}.durable import checkpoints, discovery, migrations, upserts
+from {{ cookiecutter.package_name }}.durable import checkpoints, claims, discovery, migrations, upserts
 from {{ cookiecutter.package_name }}.durable.settings import ROOT
 from {{ cookiecutter.package_name }}.durable.steps import checkpoint
 from {{ cookiecutter.package_name }}.durable.upserts import database
@@ -261,12 +261,15 @@ def test_flow_of_a_table_that_is_made_anew_loads_all_again(filled: Project) -> N
     jobs = "load-made-up/a", "load-made-up-too/a"
     before = upserts.epoch()
     for job in jobs:
-        with checkpoint(job, before).step("a"):
-            pass
+        with checkpoint(job, before).step("a") as connection:
+            assert connection is not None
+            claims.claim(connection, job, ["a"])
     assert f"{DROPPED}; the next run of " in filled.autogenerate("drop=made_up")[1]
     filled.prepare()
     after = upserts.epoch()
     assert checkpoint(jobs[0], after).done() == set()
+    with upserts.transaction() as connection:
+        assert [claims.claim(connection, job, ["a"]) for job in jobs] == [["a"], []]
     if checkpoints.REMEMBERS and not checkpoints.OUTSIDE:
         assert checkpoint(jobs[1], after).done() == {"a"}
     else:

@@ -23,11 +23,11 @@ def test_name_that_cannot_be_kept_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", [None, 5, b"a", ("a",)])
 def test_name_that_is_no_text_is_refused(name: Any) -> None:
-    with pytest.raises(ValueError, match="the name of a job is text"):
+    with pytest.raises(ValueError, match="the name of the job is text"):
         Checkpoint(name)
-    with pytest.raises(ValueError, match="the name of a step is text"):
+    with pytest.raises(ValueError, match="the name of the step is text"):
         Checkpoint("job").remaining(["a", name])
-    with pytest.raises(ValueError, match="the name of a step is text"), Checkpoint("job").step(name):
+    with pytest.raises(ValueError, match="the name of the step is text"), Checkpoint("job").step(name):
         pass
 
 

@@ -36,7 +36,7 @@ def checked(name: str, what: str) -> str:
     """Validate a name, and return it unchanged.
 
     Args:
-        name: the name of a job or a step.
+        name: the name of a job, a step or an item.
         what: which of them, for the error.
 
     Raises:
@@ -44,31 +44,35 @@ def checked(name: str, what: str) -> str:
             a character (a lone surrogate), which no database and no file takes.
     """
     if not isinstance(name, str):
-        raise ValueError(f"the name of a {what} is text, and not {name!r}")
+        raise ValueError(f"the name of the {what} is text, and not {name!r}")
     if not name:
-        raise ValueError(f"a {what} has an empty name; give it one of 1 to {LONGEST} characters")
+        raise ValueError(f"the name of the {what} is empty; give it 1 to {LONGEST} characters")
     if len(name) > LONGEST:
         raise ValueError(
-            f"the name of a {what} has {len(name)} characters, at most {LONGEST} are kept: {name[:40]!r}…;"
+            f"the name of the {what} has {len(name)} characters, at most {LONGEST} are kept: {name[:40]!r}…;"
             " shorten it, or use a digest of it"
         )
     if "\x00" in name:
-        raise ValueError(f"the name of a {what} holds a zero byte: {name!r}")
+        raise ValueError(f"the name of the {what} holds a zero byte: {name!r}")
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"the name of a {what} holds half of a character (a surrogate): {name!r}") from error
+        raise ValueError(f"the name of the {what} holds half of a character (a surrogate): {name!r}") from error
     return name
 
 
-def once(keys: Iterable[str]) -> dict[str, None]:
-    """Remove duplicates from the names of steps, in order, and validate the names.
+def once(keys: Iterable[str], what: str = "step") -> dict[str, None]:
+    """Remove duplicates from names, in order, and validate the names.
+
+    Args:
+        keys: the names of steps or items.
+        what: which of them, for the error.
 
     Raises:
         ValueError: a name is invalid; see `checked`.
     """
     if isinstance(keys, str):
-        raise ValueError(f"steps are given as a list, and not as one text: {keys!r}")
+        raise ValueError(f"{what}s are given as a list, and not as one text: {keys!r}")
     names = dict.fromkeys(keys)
     # Plain names are checked together, because a million of them one by one take a second.
     if {*map(type, names)} == {str}:
@@ -76,5 +80,5 @@ def once(keys: Iterable[str]) -> dict[str, None]:
         if whole.isascii() and "\x00" not in whole and all(0 < length <= LONGEST for length in {*map(len, names)}):
             return names
     for name in names:
-        checked(name, "step")
+        checked(name, what)
     return names

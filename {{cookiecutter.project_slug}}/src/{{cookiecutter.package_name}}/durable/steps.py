@@ -6,13 +6,13 @@ an idempotent upsert makes harmless.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from . import checkpoints, outbox, rejects, upserts
+from . import checkpoints, claims, outbox, rejects, upserts
 from .checkpoints import Checkpoint
 from .effects import JSON
 from .errors import InputError
@@ -49,11 +49,13 @@ class Step:
     """Called at the end of the step's transaction, unless records of the chunk were rejected."""
     _rejected: int = field(default=0, init=False, repr=False, compare=False)
     _open: AbstractContextManager[Connection | None] | None = field(default=None, init=False, repr=False, compare=False)
+    _connection: Connection | None = field(default=None, init=False, repr=False, compare=False)
     _effects: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __enter__(self) -> Connection | None:
         self._open = opened = self._transaction()
-        return opened.__enter__()
+        self._connection = opened.__enter__()
+        return self._connection
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection | None]:
@@ -69,7 +71,7 @@ class Step:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        opened, self._open = self._open, None
+        opened, self._open, self._connection = self._open, None, None
         if opened is not None:
             opened.__exit__(kind, error, traceback)
 
@@ -110,6 +112,37 @@ class Step:
         self._effects.append(effect)
         key: str = effect["key"]
         return key
+
+    def claim(self, items: Iterable[str]) -> list[str]:
+        """Claim items for this step, and return those that no step of the job has claimed before.
+
+        The claims commit with the step, and roll back with it. So each item is handled exactly once in this database,
+        also if a corrected source brings it again in a changed chunk. For effects that an upsert does not make
+        harmless, such as adding to a total. Claim before other writes: a step that claims the same item waits for this
+        one to end.
+
+        Args:
+            items: what the items are known by, such as a record's id: text of 1 to 200 characters each. Thousands at
+                once are fast; one by one they are not.
+
+        Returns:
+            The new ones, in order and without duplicates.
+
+        Raises:
+            ValueError: an item is not such text, or cannot be stored unchanged.
+            RuntimeError: the step is not open, or the project has no database.
+
+        Example:
+            with step as connection:
+                if connection is None:
+                    return None
+                amounts = {str(row["id"]): row["amount"] for row in rows}
+                amount = sum(amounts[item] for item in step.claim(amounts))
+                connection.execute(update(totals).values(amount=totals.c.amount + amount))
+        """
+        if self._connection is None:
+            raise RuntimeError("step.claim works in `with step as connection`, with a connection that is not None")
+        return claims.claim(self._connection, self.job, items)
 
     def set_aside(self, bad: Sequence[Reject]) -> None:
         """Store the rejected records of the chunk, with their reasons. The run goes on. Idempotent.

@@ -18,3 +18,9 @@ def test_nothing_is_left_and_nothing_can_be_sent_again() -> None:
     assert outbox.status() == []
     with pytest.raises(InputError, match="no database, and so no outbox"):
         outbox.resend("flow/job")
+
+
+def test_step_claims_nothing() -> None:
+    step = Step("flow/job", "key", "", "label")
+    with pytest.raises(RuntimeError, match="needs a database; without one, give each item a task"), step:
+        step.claim(["item"])

@@ -1,7 +1,7 @@
 """Transfer of all rows to another kind of database: `make switch upsert=… DATA=1`.
 
 The old code writes them to a file, and the new code reads it in one transaction: each knows how its own database keeps
-a value. Tables, checkpoints, high-water marks and effects are compared by count and digest before the commit.
+a value. Tables, checkpoints, claims, high-water marks and effects are compared by count and digest before the commit.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Table, delete, insert, literal, null, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import checkpoints, discovery, high_water, outbox, tables  # noqa: F401 - all tables stand on metadata
+from . import checkpoints, claims, discovery, high_water, outbox, tables  # noqa: F401 - all tables stand on metadata
 from .errors import InputError, one_line
 from .settings import settings
 from .upserts import database, pending, prepare, set_sequences, upsert

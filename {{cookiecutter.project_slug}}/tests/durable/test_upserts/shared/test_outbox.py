@@ -167,7 +167,7 @@ def test_jobs_do_not_deliver_each_others_effects(receiver: Receiver) -> None:
         ("http://a:secret@host/", "item", {}, "holds a password; use delivery_headers"),
         ("http://host/" + "x" * 2000, "item", {}, "at most 2000 are kept"),
         ("http://host:port/", "item", {}, "cannot be read"),
-        ("http://host/", "", {}, "a item has an empty name"),
+        ("http://host/", "", {}, "the name of the item is empty"),
         ("http://host/", "x" * 201, {}, "at most 200 are kept"),
         ("http://host/", "item", (1, 2), "does not come back from JSON"),
     ],
