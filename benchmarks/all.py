@@ -51,6 +51,7 @@ PARTS = (
     Part("cursors", "High-water marks", ("--loads", "50")),
     Part("upserts", "Upserts", ("--rows", "20000", "--rounds", "2", "--growth", "1")),
     Part("steps", "Steps", ("--items", "300")),
+    Part("contention", "Contention", ("--items", "640", "--rounds", "1")),
     Part("resume", "Resuming", ("--done", "10000", "--rounds", "2")),
 )
 HEADER = ("what", "median (middle half; rounds)", "budget", "found")

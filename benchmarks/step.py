@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from durable_flights.durable import checkpoints
+from durable_flights.durable import checkpoints, claims
 from durable_flights.durable.checkpoints import Checkpoint
 from durable_flights.durable.settings import settings
 from marks import fill, names
@@ -127,6 +127,11 @@ def in_database(name: str, raw: Any) -> tuple[Callable[[str], Work], dict[str, W
             raw.execute(effect, (f"together {item}", number))
         raw.execute("COMMIT")
 
+    def claimed(start: int) -> None:
+        with Checkpoint("claimed").step(f"block {start}") as connection:
+            new = claims.claim(connection, "claimed", names(start, start + BLOCK))
+            connection.exec_driver_sql(effect, [(f"claimed {item}", number) for number, item in enumerate(new, start)])
+
     engine = checkpoints.database()
 
     def on_engine(start: int) -> None:
@@ -138,6 +143,7 @@ def in_database(name: str, raw: Any) -> tuple[Callable[[str], Work], dict[str, W
     return steps, {
         HAND: hand,
         f"by hand, a commit each {BLOCK} items": together,
+        f"claim() of {BLOCK} items in a step": claimed,
         "by hand, on SQLAlchemy's engine": on_engine,
     }
 
