@@ -22,7 +22,7 @@ DURABLE = f"{PACKAGE}.durable"
 LAYERS = [
     "artifacts canonical context errors fields masking names parts probe progress",
     "settings",
-    "backfills block delivery discovery identity labels limits runs server tables transient",
+    "backfills block delivery discovery files identity labels limits runs server tables transient",
     "attempts cache_keys migrations results rows",
     "bounds locks marks retries upserts",
     "checkpoints deployments high_water tasks",

@@ -37,8 +37,9 @@ FEWEST = """
     durable/alert.json.jinja durable/alerts.py durable/artifacts.py durable/labels.py durable/backfills.py
     durable/cache_keys.py durable/checkpoints.py durable/chunks.py durable/claims.py durable/cli.py durable/context.py
     durable/cursors.py durable/deployments.py durable/discovery.py durable/doctor.py durable/drill.py durable/effects.py
-    durable/errors.py durable/fields.py durable/flows.py durable/heartbeats.py durable/high_water.py durable/limits.py
-    durable/names.py durable/outbox.py durable/prefect_yaml.py durable/probe.py durable/progress.py durable/records.py
+    durable/errors.py durable/fields.py durable/files.py durable/flows.py durable/heartbeats.py durable/high_water.py
+    durable/limits.py durable/names.py durable/outbox.py durable/prefect_yaml.py durable/probe.py durable/progress.py
+    durable/records.py
     durable/rejects.py durable/results.py durable/resume.py durable/retries.py durable/runners.py durable/runs.py
     durable/scaffold.py durable/server.py durable/settings.py durable/steps.py durable/tasks.py durable/upserts.py
     durable/switch.py durable/transfer.py tests/durable/test_switch.py
@@ -50,7 +51,8 @@ FEWEST = """
     tests/durable/__init__.py tests/durable/test_artifacts.py tests/durable/test_chunks.py tests/durable/test_cli.py
     tests/durable/test_conventions.py tests/durable/test_cursors.py tests/durable/test_backfills.py
     tests/durable/test_limits.py tests/support/feed.py tests/support/feeds.py tests/durable/test_deployment.py
-    tests/durable/test_durability.py tests/durable/test_effects.py tests/durable/test_flows.py
+    tests/durable/test_durability.py tests/durable/test_effects.py tests/durable/test_files.py
+    tests/durable/test_flows.py
     tests/durable/test_server.py tests/support/effects.py tests/durable/test_alerts.py tests/durable/test_doctor.py
     tests/durable/test_heartbeats.py tests/durable/test_names.py tests/durable/test_prefect_yaml.py
     tests/durable/test_progress.py tests/durable/test_records.py tests/durable/test_results.py

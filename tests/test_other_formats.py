@@ -43,11 +43,11 @@ def test_other_csv_is_read_and_bad_records_are_set_aside(
     project: Path, do: Callable[..., str], variant: Answers
 ) -> None:
     page = (project / "docs" / "sources.md").read_text(encoding="utf-8")
-    (loop,) = re.findall(r"^    for record in csv_records.*$", page, re.MULTILINE)
+    (cut,) = re.findall(r"^    return \[part .*$", page, re.MULTILINE)
     (record,) = re.findall(r"^```python\n(COMMA = .*?)^```$", page, re.DOTALL | re.MULTILINE)
     source = project / "src/durable_flights/flows/orders/source.py"
     text = source.read_text(encoding="utf-8")
-    text = re.sub(r"^    for record in csv_records.*$", lambda _: loop, text, flags=re.MULTILINE)
+    text = re.sub(r"^    return \[part .*$", lambda _: cut, text, flags=re.MULTILINE)
     text = re.sub(r"^class Record.*?\n\n\n", lambda _: f"{record}\n\n", text, flags=re.DOTALL | re.MULTILINE)
     text = text.replace("from pydantic import BaseModel,", "from pydantic import BaseModel, BeforeValidator,")
     source.write_text(text, encoding="utf-8")
@@ -81,14 +81,16 @@ def test_other_csv_is_read_and_bad_records_are_set_aside(
 def test_json_lines_are_read_and_bad_ones_set_aside(project: Path, do: Callable[..., str]) -> None:
     page = (project / "docs" / "sources.md").read_text(encoding="utf-8")
     (read,) = re.findall(r"^```python\n(def read\(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    source = project / "src/durable_flights/flows/orders/source.py"
+    source, flow = (project / "src/durable_flights/flows/orders" / name for name in ("source.py", "flow.py"))
     text = source.read_text(encoding="utf-8")
-    text = re.sub(r"^def read\(.*?\n\n\n", lambda _: f"{read}\n\n", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^def read\(.*\Z", lambda _: read, text, flags=re.DOTALL | re.MULTILINE)
     text = re.sub(r'^COLUMNS = .*?"""\n', "", text, flags=re.DOTALL | re.MULTILINE)
-    text = text.replace('".csv"', '".jsonl"').replace(", csv_records", "")
-    text = text.replace("import hashlib\n", "import hashlib\nimport json\n")
-    text = text.replace("from pathlib import Path\n", "from decimal import Decimal\nfrom pathlib import Path\n")
-    source.write_text(text, encoding="utf-8")
+    text = text.replace('".csv"', '".jsonl"').replace("csv_parts", "line_parts")
+    text = text.replace(
+        "from pathlib import Path\n", "import json\nfrom decimal import Decimal\nfrom pathlib import Path\n"
+    )
+    for file, code in {source: text, flow: flow.read_text(encoding="utf-8")}.items():
+        file.write_text(code.replace("CsvPart", "FilePart"), encoding="utf-8")
     good = 0
     for file in (project / "data" / "orders").glob("*.csv"):
         with file.open(encoding="utf-8", newline="") as lines:
@@ -104,5 +106,5 @@ def test_json_lines_are_read_and_bad_ones_set_aside(project: Path, do: Callable[
     assert "(found 1.5); name: Field required;" in first
     assert ",late.jsonl,2," in second
     assert "0 done" in do("durable_flights", "run", "load-orders")
-    do("ruff", "check")
+    do("ruff", "check", "--fix")
     do("mypy")

@@ -322,6 +322,20 @@ FAULTS = [
         "test_outbox.py",
     ),
     Fault(
+        "files: a part ends within a quoted field",
+        "records.py",
+        "width, delimiter, cut=True)",
+        "width, delimiter, cut=False)",
+        "test_files.py",
+    ),
+    Fault(
+        "files: the header counts as a line of each part",
+        "files.py",
+        'lines - before.count(b"\\n")',
+        "lines",
+        "test_files.py",
+    ),
+    Fault(
         "effects: the key is not sent",
         "effects.py",
         ', headers={"Idempotency-Key": key}',

@@ -7,11 +7,14 @@ rejected, without loss of other records. Columns may be quoted, in any order, an
 import codecs
 import csv
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from .errors import InputError
+from .files import PART, FilePart, cut, first_line, whole_lines
 from .rejects import Reject
 
 UTF_8 = "UTF-8"
@@ -39,7 +42,7 @@ class CsvRecord(NamedTuple):
     """A record of a CSV file, as text."""
 
     place: int
-    """The record's line in the file; in a chunk with a method `line`, its line in the chunk."""
+    """The record's line in the content; the chunk's method `line`, if it has one, tells its line in the file."""
     text: str
     columns: tuple[str, ...]
     """The column names of the header."""
@@ -119,8 +122,72 @@ def _misnamed(names: tuple[str, ...], missing: list[str], all_missing: bool) -> 
     return f"lacks the {lacks} {','.join(missing)}; found {shown[:200]}{'…' if shown[200:] else ''}"
 
 
+@dataclass(frozen=True)
+class CsvPart(FilePart):
+    """A CSV file, or a part of a large one, as a chunk: whole records, and the header."""
+
+    delimiter: str = field(compare=False)
+    encoding: str = field(compare=False)
+
+    def records(self, expected: Collection[str]) -> Iterator[CsvRecord]:
+        """Yield its records; see `csv_records`.
+
+        Args:
+            expected: names of required columns; others are allowed.
+
+        Raises:
+            InputError: the file has changed since it was cut, cannot be read, or is not CSV with these columns.
+        """
+        content = self.content()
+        return csv_records(
+            self.path, content, expected, delimiter=self.delimiter, encoding=self.encoding, line=self.line
+        )
+
+
+def csv_parts(path: Path, *, delimiter: str = ",", encoding: str = UTF_8, size: int = PART) -> list[CsvPart]:
+    """Cut a CSV file into parts of whole records, each with the header. A small file is one part.
+
+    Args:
+        path: the file.
+        delimiter: the character between fields.
+        encoding: one in which ASCII is as it is, such as `cp1252`.
+        size: about how many bytes a part has; another size makes other chunks. -1 leaves the file whole.
+
+    Raises:
+        InputError: it cannot be read, or is a pipe.
+        ValueError: the size is 0.
+    """
+    header = first_line(path)
+    try:
+        width = len(csv_header(path, header, (), delimiter=delimiter, encoding=encoding))
+        parts = cut(path, size, partial(_whole_records, width, delimiter, encoding), header)
+    except InputError:
+        # The task that reads the first part says why.
+        parts = cut(path, size, whole_lines)[:1]
+    return [CsvPart(**vars(part), delimiter=delimiter, encoding=encoding) for part in parts]
+
+
+def _whole_records(width: int, delimiter: str, encoding: str, block: bytes) -> int:
+    """Return the number of bytes up to the end of the last record: records are told as `csv_records` tells them."""
+    length = whole_lines(block)
+    if b'"' not in block:
+        return length
+    lines = list(io.BytesIO(block[:length]))
+    texts = [line.decode(encoding, "replace") for line in lines]
+    place = 0
+    while place < len(lines) and (count := _count(texts, place, width, delimiter, cut=True)):
+        place += count
+    return sum(map(len, lines[:place]))
+
+
 def csv_records(
-    path: Path, content: bytes, expected: Collection[str], *, delimiter: str = ",", encoding: str = UTF_8
+    path: Path,
+    content: bytes,
+    expected: Collection[str],
+    *,
+    delimiter: str = ",",
+    encoding: str = UTF_8,
+    line: Callable[[int], int] = int,
 ) -> Iterator[CsvRecord]:
     """Yield the records of a CSV file, in order, without blank lines.
 
@@ -128,17 +195,18 @@ def csv_records(
 
     Args:
         path: the file, for errors.
-        content: the whole file.
+        content: the whole file, or a part of it with the header.
         expected: names of required columns; others are allowed.
         delimiter: the character between fields.
         encoding: one in which ASCII is as it is, such as `cp1252`.
+        line: `line` of the part, for errors.
 
     Raises:
         InputError: the file is not in this encoding, or lacks a column; the message says what was found and what to do.
     """
     first, end, _ = content.partition(b"\n")
     columns = csv_header(path, first + end, expected, delimiter=delimiter, encoding=encoding)
-    lines = [csv_text(path, number, line, encoding) for number, line in enumerate(io.BytesIO(content), 1)]
+    lines = [csv_text(path, line(number), text, encoding) for number, text in enumerate(io.BytesIO(content), 1)]
     place = 1
     while place < len(lines):
         count = _count(lines, place, len(columns), delimiter)
@@ -163,8 +231,8 @@ def csv_text(path: Path, number: int, line: bytes, encoding: str = UTF_8) -> str
         ) from None
 
 
-def _count(lines: list[str], place: int, width: int, delimiter: str) -> int:
-    """Return the number of lines of the record that begins at `place`."""
+def _count(lines: list[str], place: int, width: int, delimiter: str, cut: bool = False) -> int:
+    """Return the number of lines of the record that begins at `place`; 0 if the lines are cut before its end."""
     if '"' not in lines[place]:
         return 1
     parts = map(lines.__getitem__, range(place, min(place + LONGEST, len(lines))))
@@ -172,7 +240,7 @@ def _count(lines: list[str], place: int, width: int, delimiter: str) -> int:
     try:
         return reader.line_num if len(next(reader)) == width else 1
     except csv.Error:
-        return 1
+        return 0 if cut and reader.line_num == len(lines) - place < LONGEST else 1
 
 
 def _fields(text: str, delimiter: str) -> list[str]:

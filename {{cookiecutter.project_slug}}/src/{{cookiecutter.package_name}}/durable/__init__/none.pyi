@@ -4,9 +4,10 @@ from .cursors import Cursor
 from .effects import idempotency_key, post
 from .errors import InputError
 from .fields import BLANK, DIGITS, PlainDate, PlainDecimal, PlainInt, Timestamp
+from .files import FilePart, line_parts
 from .flows import durable_flow
 from .limits import RateLimit
-from .records import CsvRecord, csv_header, csv_records, csv_text
+from .records import CsvPart, CsvRecord, csv_header, csv_parts, csv_records, csv_text
 from .rejects import Reject
 from .settings import ROOT, ProjectSettings
 from .steps import Step
@@ -19,8 +20,10 @@ __all__ = [
     "Backfill",
     "Chunk",
     "Counts",
+    "CsvPart",
     "CsvRecord",
     "Cursor",
+    "FilePart",
     "InputError",
     "PlainDate",
     "PlainDecimal",
@@ -33,11 +36,13 @@ __all__ = [
     "Timestamp",
     "Window",
     "csv_header",
+    "csv_parts",
     "csv_records",
     "csv_text",
     "durable_flow",
     "durable_task",
     "idempotency_key",
+    "line_parts",
     "post",
     "run_chunks",
 ]

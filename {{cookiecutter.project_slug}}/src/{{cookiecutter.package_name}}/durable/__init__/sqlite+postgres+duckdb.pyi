@@ -6,9 +6,10 @@ from .delivery import delivery_headers
 from .effects import idempotency_key, post
 from .errors import InputError
 from .fields import BLANK, DIGITS, PlainDate, PlainDecimal, PlainInt, Timestamp
+from .files import FilePart, line_parts
 from .flows import durable_flow
 from .limits import RateLimit
-from .records import CsvRecord, csv_header, csv_records, csv_text
+from .records import CsvPart, CsvRecord, csv_header, csv_parts, csv_records, csv_text
 from .rejects import Reject
 from .settings import ROOT, ProjectSettings
 from .steps import Step
@@ -24,9 +25,11 @@ __all__ = [
     "Chunk",
     "Connection",
     "Counts",
+    "CsvPart",
     "CsvRecord",
     "Cursor",
     "ExactNumeric",
+    "FilePart",
     "InputError",
     "PlainDate",
     "PlainDecimal",
@@ -42,6 +45,7 @@ __all__ = [
     "Window",
     "bounded",
     "csv_header",
+    "csv_parts",
     "csv_records",
     "csv_text",
     "database",
@@ -49,6 +53,7 @@ __all__ = [
     "durable_flow",
     "durable_task",
     "idempotency_key",
+    "line_parts",
     "metadata",
     "post",
     "run_chunks",
