@@ -25,6 +25,8 @@ BLOCK = 100
 HAND = "by hand"
 Work = Callable[[int], None]
 """Does the items of a block from this number on."""
+Item = Callable[[str, int], None]
+"""Does an item: its name and its number."""
 
 EFFECT = "INSERT INTO effects (item, n) VALUES (?, ?)"
 MARK = "INSERT INTO steps (job, step, done_at) VALUES (?, ?, CURRENT_TIMESTAMP) ON CONFLICT DO NOTHING RETURNING step"
@@ -98,27 +100,62 @@ def driver_connection(name: str) -> Iterator[Any]:
         connection.close()
 
 
-def in_database(name: str, raw: Any) -> tuple[Callable[[str], Work], dict[str, Work]]:
-    """The project's steps of a job, and the other ways, in a database."""
+def sql_of(name: str) -> tuple[str, str]:
+    """Effect and mark, as the driver of a database takes them."""
     effect, mark = (sql.replace("?", "%s") if name == "postgres" else sql for sql in (EFFECT, MARK))
+    return effect, mark
+
+
+def by_step(name: str, job: str) -> Item:
+    """The project's step of an item."""
+    checkpoint = Checkpoint(job)
+    effect, _ = sql_of(name)
+
+    def do(item: str, number: int) -> None:
+        with checkpoint.step(item) as connection:
+            connection.exec_driver_sql(effect, (f"{job} {item}", number))
+
+    return do
+
+
+def by_hand(name: str, job: str, raw: Any) -> Item:
+    """The same two statements on the driver."""
+    effect, mark = sql_of(name)
     begin = "BEGIN IMMEDIATE" if name == "sqlite" else "BEGIN"
 
-    def steps(job: str) -> Work:
-        checkpoint = Checkpoint(job)
+    def do(item: str, number: int) -> None:
+        raw.execute(begin)
+        raw.execute(mark, (job, item)).fetchall()
+        raw.execute(effect, (f"{job} {item}", number))
+        raw.execute("COMMIT")
 
+    return do
+
+
+def make_tables() -> None:
+    """Make the project's tables, and that of the effects."""
+    from durable_flights.durable.tables import create, metadata
+    from durable_flights.durable.upserts import database
+    from sqlalchemy import Column, Integer, String, Table
+
+    Table("effects", metadata, Column("item", String(100), primary_key=True), Column("n", Integer))
+    create(database())
+
+
+def in_database(name: str, raw: Any) -> tuple[Callable[[str], Work], dict[str, Work]]:
+    """The project's steps of a job, and the other ways, in a database."""
+    effect, mark = sql_of(name)
+    begin = "BEGIN IMMEDIATE" if name == "sqlite" else "BEGIN"
+
+    def block_of(do: Item) -> Work:
         def work(start: int) -> None:
             for number, item in enumerate(names(start, start + BLOCK), start):
-                with checkpoint.step(item) as connection:
-                    connection.exec_driver_sql(effect, (f"{job} {item}", number))
+                do(item, number)
 
         return work
 
-    def hand(start: int) -> None:
-        for number, item in enumerate(names(start, start + BLOCK), start):
-            raw.execute(begin)
-            raw.execute(mark, ("by hand", item)).fetchall()
-            raw.execute(effect, (f"by hand {item}", number))
-            raw.execute("COMMIT")
+    def steps(job: str) -> Work:
+        return block_of(by_step(name, job))
 
     def together(start: int) -> None:
         raw.execute(begin)
@@ -141,7 +178,7 @@ def in_database(name: str, raw: Any) -> tuple[Callable[[str], Work], dict[str, W
                 connection.exec_driver_sql(effect, (f"on the engine {item}", number))
 
     return steps, {
-        HAND: hand,
+        HAND: block_of(by_hand(name, HAND, raw)),
         f"by hand, a commit each {BLOCK} items": together,
         f"claim() of {BLOCK} items in a step": claimed,
         "by hand, on SQLAlchemy's engine": on_engine,
@@ -228,12 +265,7 @@ def measure(name: str, items: int, sizes: list[int]) -> dict[str, Any]:
         steps, works = journal()
         found = compare({"step()": steps("ours"), **works}, items)
         return {"ways": found, "growth": grow(name, steps, sizes, items)}
-    from durable_flights.durable.tables import create, metadata
-    from durable_flights.durable.upserts import database
-    from sqlalchemy import Column, Integer, String, Table
-
-    Table("effects", metadata, Column("item", String(100), primary_key=True), Column("n", Integer))
-    create(database())
+    make_tables()
     with driver_connection(name) as raw:
         steps, works = in_database(name, raw)
         found = compare({"step()": steps("ours"), **works}, items)
