@@ -199,6 +199,14 @@ class Walk:
         source.write_text(text)
         seen.unlink()
 
+    def kill(self, name: str, folder: Path) -> None:
+        """Run a flow over files, and kill it when it has read a quarter of so many chunks as `folder` writes files."""
+        with self.slow(name) as seen:
+            run = self.start(sys.executable, "-m", self.package, "run", f"load-{name}", "--folder", str(folder))
+            wait(lambda: len(seen.read_text()) > FILES // 4 or run.poll() is not None)
+            os.killpg(run.pid, signal.SIGKILL)
+            assert run.wait() == -signal.SIGKILL, (self.project.parent / "log").read_text()
+
 
 def wait(happens: Callable[[], Any], instead: Callable[[], str] = lambda: "nothing") -> None:
     """Wait for something; `instead` says what there is where it does not happen."""
@@ -259,6 +267,32 @@ def test_a_stranger_writes_two_flows_kills_resumes_and_deploys_them(
     shutil.rmtree(folder)
 
 
+@pytest.mark.rotating
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", each([{}, {"upsert": "none", "checkpoint": "file"}]))
+def test_killed_load_of_a_large_file_goes_on_within_it(
+    bake: Bake, environment: dict[str, str], tmp_path: Path, variant: Answers
+) -> None:
+    walk = Walk(shutil.copytree(bake(**variant, example="none"), tmp_path / "project"), variant, environment)
+    walk.make("flow", "NAME=orders")
+    shutil.rmtree(walk.project / "data" / "orders")
+    source = walk.project / "src" / walk.package / "flows" / "orders" / "source.py"
+    source.write_text(source.read_text().replace("csv_parts(path)", "csv_parts(path, size=150)"))
+    folder = walk.folder("orders")
+    header, *_ = (folder / "0000.csv").read_text().splitlines(keepends=True)
+    records = [file.read_text().removeprefix(header) for file in sorted(folder.iterdir())]
+    for file in folder.iterdir():
+        file.unlink()
+    (folder / "large.csv").write_text("".join([header, *records]))
+    walk.kill("orders", folder)
+    said = walk.make("run", "FLOW=load-orders", f"ARGS=--folder {folder}")
+    (counts,) = re.findall(r"load-orders/orders: (\d+) chunks, (\d+) skipped, (\d+) done", said)
+    chunks, skipped, done = map(int, counts)
+    assert skipped > 0, "parts that were done before the kill are not done again"
+    assert skipped + done == chunks > FILES // 2
+    walk.assert_loaded("orders", folder)
+
+
 def test_name_that_the_code_of_a_flow_uses_is_refused(bake: Bake, environment: dict[str, str], tmp_path: Path) -> None:
     walk = Walk(shutil.copytree(bake(example="none"), tmp_path / "project"), {"example": "none"}, environment)
     names = ["select", "files", "read", "columns", "upsert", "database", "input", "class"]
@@ -297,11 +331,7 @@ def go(walk: Walk, api: str) -> None:
         walk.assert_loaded(name)
     for name in ("orders", "prices"):
         folders[name] = walk.folder(name)
-        with walk.slow(name) as seen:
-            run = walk.start(sys.executable, "-m", walk.package, "run", f"load-{name}", "--folder", str(folders[name]))
-            wait(lambda seen=seen, run=run: len(seen.read_text()) > FILES // 4 or run.poll() is not None)
-            os.killpg(run.pid, signal.SIGKILL)
-            assert run.wait() == -signal.SIGKILL, (walk.project.parent / "log").read_text()
+        walk.kill(name, folders[name])
     assert walk.make("status").count("was killed") == 2
     said = walk.make("resume")
     for name in ("orders", "prices"):

@@ -1,4 +1,4 @@
-"""Files as chunks. A large file is cut into parts, so that a killed load goes on within it, in little memory."""
+"""Files as chunks. A large file is cut into parts, so that a killed load goes on within it."""
 
 import hashlib
 from collections.abc import Callable, Iterator

@@ -161,10 +161,11 @@ def csv_parts(path: Path, *, delimiter: str = ",", encoding: str = UTF_8, size: 
     header = first_line(path)
     try:
         width = len(csv_header(path, header, (), delimiter=delimiter, encoding=encoding))
-        parts = cut(path, size, partial(_whole_records, width, delimiter, encoding), header)
     except InputError:
         # The task that reads the first part says why.
         parts = cut(path, size, whole_lines)[:1]
+    else:
+        parts = cut(path, size, partial(_whole_records, width, delimiter, encoding), header)
     return [CsvPart(**vars(part), delimiter=delimiter, encoding=encoding) for part in parts]
 
 
