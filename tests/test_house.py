@@ -20,7 +20,7 @@ PACKAGE = "durable_flights"
 DURABLE = f"{PACKAGE}.durable"
 
 LAYERS = [
-    "artifacts canonical context errors fields masking names parts probe progress",
+    "artifacts canonical context errors fields idempotency masking names parts probe progress",
     "settings",
     "backfills block delivery discovery files identity labels limits runs server tables transient",
     "attempts cache_keys migrations results rows",

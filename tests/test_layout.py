@@ -38,6 +38,7 @@ FEWEST = """
     durable/cache_keys.py durable/checkpoints.py durable/chunks.py durable/claims.py durable/cli.py durable/context.py
     durable/cursors.py durable/deployments.py durable/discovery.py durable/doctor.py durable/drill.py durable/effects.py
     durable/errors.py durable/fields.py durable/files.py durable/flows.py durable/heartbeats.py durable/high_water.py
+    durable/idempotency.py
     durable/limits.py durable/names.py durable/outbox.py durable/prefect_yaml.py durable/probe.py durable/progress.py
     durable/records.py
     durable/rejects.py durable/results.py durable/resume.py durable/retries.py durable/runners.py durable/runs.py

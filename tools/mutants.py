@@ -259,7 +259,7 @@ FAULTS = [
     ),
     Fault(
         "effects: the payload is not in the key",
-        "effects.py",
+        "idempotency.py",
         'f"{json.dumps([job, item])}\\n{text}"',
         'f"{json.dumps([job, item])}"',
         "test_effects.py",

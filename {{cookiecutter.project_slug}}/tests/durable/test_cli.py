@@ -65,7 +65,7 @@ def test_python_without_the_packages_is_told_so_in_one_line() -> None:
     assert re.fullmatch(r"the package \w+ is missing; install .+ make setup; .+\n", done.stderr)
 
 
-@pytest.mark.parametrize("command", ["status", "check-server", "check-prefect-yaml", "alembic"])
+@pytest.mark.parametrize("command", ["setup", "check-server", "check-prefect-yaml", "alembic"])
 @pytest.mark.parametrize("place", ["of the project", "of the current folder", "a wrong setting"])
 def test_what_prefect_could_not_read_is_one_line(command: str, place: str, tmp_path: Path) -> None:
     file = tmp_path / ".env"
@@ -110,7 +110,7 @@ def test_what_prefect_could_not_read_is_one_line(command: str, place: str, tmp_p
 )
 def test_wrong_setting_of_prefect_is_one_line(name: str, value: str, said: str) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), name: value}
-    for command, code in (("status", 2), ("doctor", 1)):
+    for command, code in (("setup", 2), ("doctor", 1)):
         arguments = [sys.executable, "-m", PACKAGE, command]
         done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stderr
@@ -243,7 +243,7 @@ def test_flow_that_cannot_be_imported_is_one_line_with_its_place(
     try:
         importlib.invalidate_caches()
         monkeypatch.setattr(discovery, "PACKAGES", [module.stem])
-        assert call(monkeypatch, "status") == 2
+        assert call(monkeypatch, "reset", "load-a/a") == 2
     finally:
         module.unlink()
     err = capsys.readouterr().err
@@ -337,6 +337,17 @@ def test_status_and_reset_know_each_job(
     # Without a database, stored results still count.
     cached = ACROSS_RUNS and not (REMEMBERS and upserts.WRITES)
     assert f"{FLOW}/some: 3 chunks, {3 if cached else 0} skipped" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(IN_STORE or not REMEMBERS, reason="no checkpoints, or they are in the store of results")
+def test_status_waits_for_no_import_of_prefect() -> None:
+    upserts.prepare()
+    program = f"import sys; from {PACKAGE}.durable.cli import status; status(); print('prefect' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.stderr, done.stdout.splitlines()[-1]) == ("", "False")
 
 
 @pytest.mark.usefixtures("api")

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from prefect import flow
 
-from {{ cookiecutter.package_name }}.durable.effects import idempotency_key, post
+from {{ cookiecutter.package_name }}.durable.effects import post
+from {{ cookiecutter.package_name }}.durable.idempotency import idempotency_key
 
 from tests.support.processes import Child
 
@@ -125,7 +126,7 @@ def test_client_killed_before_its_result_is_stored_sends_the_same_key_again(serv
 
 
 KEY = """
-from {{ cookiecutter.package_name }}.durable.effects import idempotency_key
+from {{ cookiecutter.package_name }}.durable.idempotency import idempotency_key
 print(idempotency_key("job", "item", {"b": [1, None, "é"], "a": 1.5}))
 """
 

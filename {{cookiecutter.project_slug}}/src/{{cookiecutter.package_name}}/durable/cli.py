@@ -90,29 +90,44 @@ def resume(*, verbose: bool = False) -> int:
 @app.command
 def status() -> int:
     """Show the progress of jobs and sources, undelivered effects, and killed runs."""
-    from . import checkpoints, discovery, high_water, outbox, upserts
+    from . import upserts
     from .runs import dead
+    from .settings import check_names
+
+    unknown: tuple[type[Exception], ...] = (SettingsError, *upserts.ERRORS)
+    try:
+        check_names()
+        lines = _progress()
+    except unknown:
+        # Flows are slow to import. With their settings and tables it is known what is wrong, or a database is created.
+        _flows()
+        upserts.prepare()
+        lines = _progress()
+    if killed := dead():
+        flows = _flows()
+        lines += [f"flow run {run.id} of {run.flow or 'a flow'} was killed; {run.advice(flows)}" for run in killed]
+    print("\n".join(lines if killed else [*lines, "no run was killed"]))
+    return 0
+
+
+def _flows() -> "dict[str, Flow[Any, Any]]":
+    from .discovery import flows
+
+    return flows()
+
+
+def _progress() -> list[str]:
+    """Return lines about jobs, sources and undelivered effects."""
+    from . import checkpoints, high_water, outbox, upserts
     from .steps import suffix
 
-    flows = discovery.flows()
-    upserts.prepare()
     # Jobs with another suffix belong to an older database.
     ours = suffix(upserts.epoch())
     with _store():
-        jobs = checkpoints.status()
-        marks = high_water.status()
-    for name, done, total in jobs:
-        print(f"{name.removesuffix(ours)}: {done} of {total} chunks done")
-    for name, value in marks:
-        print(f"{name.removesuffix(ours)}: loaded up to {value}")
-    for line in outbox.status():
-        print(line)
-    killed = dead()
-    for run in killed:
-        print(f"flow run {run.id} of {run.flow or 'a flow'} was killed; {run.advice(flows)}")
-    if not killed:
-        print("no run was killed")
-    return 0
+        jobs = [(job.removesuffix(ours), done, total) for job, done, total in checkpoints.status()]
+        lines = [f"{job}: {done} of {total} chunks done" for job, done, total in jobs]
+        lines += [f"{source.removesuffix(ours)}: loaded up to {value}" for source, value in high_water.status()]
+    return [*lines, *outbox.status()]
 
 
 @app.command
@@ -415,11 +430,15 @@ def _server(needed: bool) -> Iterator[None]:
 @contextmanager
 def _store() -> Iterator[None]:
     """Make the result storage available, if it holds the checkpoints."""
-    from . import checkpoints, results
+    from . import checkpoints
 
-    needed = checkpoints.IN_STORE and results.NEEDS_SERVER
-    with _server(needed):
-        if needed:
+    if not checkpoints.IN_STORE:
+        yield
+        return
+    from . import results
+
+    with _server(results.NEEDS_SERVER):
+        if results.NEEDS_SERVER:
             results.register()
         yield
 

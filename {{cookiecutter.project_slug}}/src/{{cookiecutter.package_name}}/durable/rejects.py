@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from filelock import FileLock
-from prefect.artifacts import create_table_artifact
 from pydantic import ValidationError
 
 from . import deployments
@@ -69,6 +68,9 @@ def set_aside(job: str, key: str, label: str, rejects: Sequence[Reject]) -> None
         return
     _write(_part(job, key), Reject._fields, rejects)
     if not deployments.DISK_LASTS:
+        # Prefect is slow to import, and few projects need it here.
+        from prefect.artifacts import create_table_artifact
+
         shown = rejects[:SHOWN]
         rows = [{"place": place, "reason": _short(reason), "record": _short(text)} for place, reason, text in shown]
         more = f", of which these are the first {SHOWN}" if len(rejects) > SHOWN else ""

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 from filelock import FileLock, Timeout
-from prefect.exceptions import TerminationSignal
 
 from .settings import settings
 
@@ -39,6 +38,8 @@ def alive(flow_run_id: UUID | str, flow: str) -> Iterator[None]:
     Raises:
         filelock.Timeout: another process works on that run.
     """
+    from prefect.exceptions import TerminationSignal
+
     marker = _marker(flow_run_id)
     marker.parent.mkdir(parents=True, exist_ok=True)
     with _lock(marker):

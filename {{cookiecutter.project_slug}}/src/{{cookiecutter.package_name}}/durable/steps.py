@@ -14,8 +14,8 @@ from typing import Any
 
 from . import checkpoints, claims, outbox, rejects, upserts
 from .checkpoints import Checkpoint
-from .effects import JSON
 from .errors import InputError
+from .idempotency import JSON
 from .rejects import Reject
 from .upserts import Connection
 

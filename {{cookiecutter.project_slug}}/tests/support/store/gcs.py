@@ -43,6 +43,8 @@ def start(folder: Path) -> dict[str, str]:
     keep_nothing = {"softDeletePolicy": {"retentionDurationSeconds": 0}}
     httpx.patch(f"{url}/storage/v1/b/{BUCKET}", json=keep_nothing).raise_for_status()
     return {
+        # From a year before Python's end of life on, some versions of google-api-core warn in each process.
+        "PYTHONWARNINGS": "ignore::FutureWarning:google.api_core._python_version_support",
         f"{PREFIX}RESULTS_BUCKET": BUCKET,
         f"{PREFIX}RESULTS_CREDENTIALS": _service_account(),
         f"{PREFIX}RESULTS_ENDPOINT": url,

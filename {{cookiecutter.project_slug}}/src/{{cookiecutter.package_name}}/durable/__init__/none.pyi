@@ -1,11 +1,12 @@
 from .backfills import Backfill, Window
 from .chunks import Chunk, Counts, RunReport, run_chunks
 from .cursors import Cursor
-from .effects import idempotency_key, post
+from .effects import post
 from .errors import InputError
 from .fields import BLANK, DIGITS, PlainDate, PlainDecimal, PlainInt, Timestamp
 from .files import FilePart, line_parts
 from .flows import durable_flow
+from .idempotency import idempotency_key
 from .limits import RateLimit
 from .records import CsvPart, CsvRecord, csv_header, csv_parts, csv_records, csv_text
 from .rejects import Reject

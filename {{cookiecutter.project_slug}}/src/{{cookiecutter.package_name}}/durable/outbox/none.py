@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .effects import JSON
 from .errors import InputError
+from .idempotency import JSON
 from .upserts import Connection
 
 

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import sqlalchemy
 from filelock import FileLock
-from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 from sqlalchemy import (
     BigInteger,
@@ -34,14 +33,16 @@ from sqlalchemy import (
 )
 
 from .delivery import TIMEOUT, Delivery, checked_url, delivery_settings, receiver_of
-from .effects import JSON, idempotency_key
 from .errors import EffectsNotDeliveredError, InputError, one_line
+from .idempotency import JSON, idempotency_key
 from .names import checked
-from .progress import progress
 from .settings import ProjectSettings, settings
 from .tables import UtcDateTime, internal
-from .tasks import durable_task
 from .upserts import ROW_LOCKS, insert, transaction
+
+# `status` needs nothing of Prefect, which is slow to import.
+if TYPE_CHECKING:
+    from prefect import Task
 
 
 class OutboxSettings(ProjectSettings):
@@ -196,6 +197,8 @@ def deliver_left(job: str) -> tuple[dict[str, int], str]:
     Returns:
         How many effects this run delivered, are left and were refused, if there are any; and why some are left.
     """
+    from .progress import progress
+
     before = backlog(job)
     if not any(before.values()):
         return {}, ""
@@ -209,16 +212,19 @@ def deliver_left(job: str) -> tuple[dict[str, int], str]:
                 for _ in range(number):
                     advance()
 
-            state = deliver.with_options(persist_result=False, cache_policy=NO_CACHE)(job, count, return_state=True)
+            state = delivery_task()(job, count, return_state=True)
         if not state.is_completed():
             reason = one_line(state.result(raise_on_failure=False))
     return {"delivered": sum(numbers), **backlog(job)}, reason
 
 
-@durable_task(version="1")
-def deliver(job: str, delivered: Callable[[int], None]) -> None:
-    """Call `attempt` as a task with the project's retries."""
-    attempt(job, delivered)
+def delivery_task() -> "Task[[str, Callable[[int], None]], None]":
+    """Return `attempt` as a task with the project's retries, which stores nothing."""
+    from prefect.cache_policies import NO_CACHE
+
+    from .tasks import durable_task
+
+    return durable_task(name="deliver", persist_result=False, cache_policy=NO_CACHE)(attempt)
 
 
 def attempt(job: str, delivered: Callable[[int], None]) -> None:

@@ -29,8 +29,8 @@ from {{ cookiecutter.package_name }}.durable import (
 )
 from {{ cookiecutter.package_name }}.durable.cli import main
 from {{ cookiecutter.package_name }}.durable.delivery import delivery_headers
-from {{ cookiecutter.package_name }}.durable.effects import idempotency_key
 from {{ cookiecutter.package_name }}.durable.errors import ChunksFailedError, EffectsNotDeliveredError
+from {{ cookiecutter.package_name }}.durable.idempotency import idempotency_key
 from {{ cookiecutter.package_name }}.durable.resume import resume_dead_runs
 from {{ cookiecutter.package_name }}.durable.retries import RETRIES
 from {{ cookiecutter.package_name }}.durable.steps import Step
@@ -535,7 +535,8 @@ def test_two_processes_that_deliver_at_once_send_nothing_twice(tmp_path: Path) -
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch, api: str) -> None:
     monkeypatch.setattr(discovery, "PACKAGES", [*discovery.PACKAGES, sending.__name__])
-    monkeypatch.setattr(outbox, "deliver", outbox.deliver.with_options(retry_delay_seconds=0.05))
+    task = outbox.delivery_task().with_options(retry_delay_seconds=0.05)
+    monkeypatch.setattr(outbox, "delivery_task", lambda: task)
 
 
 @pytest.mark.usefixtures("runs")
