@@ -344,9 +344,7 @@ def test_status_waits_for_no_import_of_prefect() -> None:
     upserts.prepare()
     program = f"import sys; from {PACKAGE}.durable.cli import status; status(); print('prefect' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert (done.stderr, done.stdout.splitlines()[-1]) == ("", "False")
 
 
