@@ -94,11 +94,11 @@ def status() -> int:
     from .runs import dead
     from .settings import check_names
 
-    unknown: tuple[type[Exception], ...] = (SettingsError, *upserts.ERRORS)
+    unclear: tuple[type[Exception], ...] = (SettingsError, *upserts.ERRORS)
     try:
         check_names()
         lines = _progress()
-    except unknown:
+    except unclear:
         # Flows are slow to import. With their settings and tables it is known what is wrong, or a database is created.
         _flows()
         upserts.prepare()
