@@ -67,7 +67,7 @@ from pathlib import Path
 
 from {{ cookiecutter.package_name }} import flows
 from {{ cookiecutter.package_name }}.durable import checkpoints, discovery, migrations, upserts
-from {{ cookiecutter.package_name }}.durable.cli import main
+from {{ cookiecutter.package_name }}.durable.cli import app, main
 
 folder = Path(__file__).parent
 flows.__path__.append(str(folder / "flows"))
@@ -82,7 +82,8 @@ DROPPED = "All rows of made_up will be dropped"
 NOTHING = "The database has the tables of the code: no migration is written.\n"
 ADD = "discovery.flows()\nupserts.add_tables(['made_up'])"
 SETUP = "sys.argv[1:] = ['setup']\nmain()"
-STATUS = "sys.argv[1:] = ['status']\nmain()"
+CHECK = "@app.command\ndef check():\n    discovery.flows()\n    upserts.prepare()\nsys.argv[1:] = ['check']\nmain()"
+"""What a run does first."""
 DOCTOR = "sys.argv[1:] = ['doctor']\nmain()"
 
 
@@ -179,7 +180,7 @@ def test_table_that_no_flow_has_is_left_alone(filled: Project) -> None:
 def test_new_column_comes_to_a_database_that_has_rows(filled: Project) -> None:
     filled.module.write_text(MODULE % NEW)
     lacks = "the database lacks " + ", ".join(f"the column made_up.{name}" for name in KINDS)
-    assert filled.do(STATUS)[1].startswith(f"{lacks}: apply its migration with `make setup`; if it has none, write")
+    assert filled.do(CHECK)[1].startswith(f"{lacks}: apply its migration with `make setup`; if it has none, write")
     written = filled.migration()
     assert all(f"'{name}'" in written for name in KINDS)
     # The import, and the type that the code alone knows.
@@ -234,7 +235,7 @@ def test_column_is_renamed_or_dropped_only_if_that_is_said(filled: Project) -> N
 def test_table_is_made_anew_with_another_key_only_if_that_is_said(filled: Project) -> None:
     filled.module.write_text(MODULE % 'Column("value", Integer, primary_key=True), Column("note", Integer, index=True)')
     said = "the primary key of the table made_up is id in the database, and id, value in the code. To make the table"
-    for code in (MIGRATION, STATUS, SETUP):
+    for code in (MIGRATION, CHECK, SETUP):
         ended, output = filled.do(code)
         assert (ended, said in output) == (2, True), output
     # Neither a table of ours, nor one that is not there.
@@ -291,14 +292,14 @@ def test_column_that_is_another_one_in_the_code_ends_a_run(project: Project, now
     project.fill('Column("value", Integer, nullable=False)')
     project.prepare()
     project.module.write_text(MODULE % now)
-    for command in (STATUS, SETUP):
+    for command in (CHECK, SETUP):
         code, output = project.do(command)
         line = output.splitlines()[-1]
         assert code == 2
         assert re.match(f"the column made_up.value {said}(: apply|, and all)", line, re.IGNORECASE), output
     project.migration(*([] if now else ["drop=made_up.value"]))
     project.prepare()
-    assert project.do(STATUS)[0] == 0
+    assert project.do(CHECK)[0] == 0
     assert project.migration() == ""
 
 
@@ -330,7 +331,7 @@ def test_more_digits_than_the_database_keeps_are_refused(project: Project, digit
     project.fill(f'Column("value", ExactNumeric(9, {digits}))')
     project.prepare()
     project.module.write_text(MODULE % 'Column("value", ExactNumeric(9, 3))')
-    code, said = project.do(STATUS)
+    code, said = project.do(CHECK)
     assert code == 2
     lacks = "the database lacks the column made_up.value with 3 digits after the point"
     other = f"the digits after the point of the column made_up.value are {digits} in the database, and 3 in the code"
@@ -351,7 +352,7 @@ def test_renamed_column_keeps_its_digits(project: Project) -> None:
     project.fill('Column("value", ExactNumeric(9, 2))')
     project.module.write_text(MODULE % 'Column("amount", ExactNumeric(9, 3))')
     project.migration("rename=made_up.value:amount")
-    for code in (SETUP, STATUS):
+    for code in (SETUP, CHECK):
         ended, said = project.do(code)
         assert (ended, "digits after the point" in said) == (2, True), said
     project.module.write_text(MODULE % 'Column("amount", ExactNumeric(9, 2))')
@@ -364,7 +365,7 @@ def test_fewer_digits_are_refused(project: Project) -> None:
     project.fill('Column("value", ExactNumeric(9, 2))')
     project.module.write_text(MODULE % 'Column("value", ExactNumeric(9, 1))')
     # SQLite, which keeps integers, sees it later.
-    said = [project.do(code) for code in (MIGRATION, STATUS)]
+    said = [project.do(code) for code in (MIGRATION, CHECK)]
     assert any(code == 2 and "digits after the point" in text for code, text in said), said
 
 
@@ -389,9 +390,9 @@ def test_table_that_a_database_lacks_is_said_until_its_migration_is_applied(proj
         "the database lacks the table made_up: apply its migration with `make setup`; if it has none, write it first:"
         ' make migration M="add made_up"\n'
     )
-    assert project.do(STATUS) == (2, refused)
+    assert project.do(CHECK) == (2, refused)
     assert "create_table('made_up'" in project.migration()
-    assert project.do(STATUS) == (2, refused)
+    assert project.do(CHECK) == (2, refused)
     project.prepare()
     assert columns("made_up") == ["id", "value"]
 

@@ -2,14 +2,25 @@
 
 import math
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import httpx
 from prefect import get_client
 from prefect.concurrency.sync import rate_limit
 from prefect.exceptions import ObjectNotFound
 
 from .settings import PROJECT
+
+
+def _retry_soon(response: httpx.Response) -> None:
+    """Have Prefect's client try again soon: with SQLite, a server often answers 503, for another task is writing.
+
+    Prefect 3.9 waits for 2 s before it tries again, and longer each time.
+    """
+    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        response.headers.setdefault("Retry-After", "0.05")
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,16 @@ class RateLimit:
         with self._lock:
             if not self._known:
                 self._known.append(self._create())
+        # Prefect's `rate_limit` has no such hook. It takes over where the server stays busy.
+        with get_client({"event_hooks": {"response": [_retry_soon]}}, sync_client=True) as client:
+            while True:
+                try:
+                    client.increment_concurrency_slots([self.full_name], 1, "rate_limit")
+                    return
+                except httpx.HTTPStatusError as error:
+                    if error.response.status_code != httpx.codes.LOCKED:
+                        break
+                    time.sleep(float(error.response.headers["Retry-After"]))
         rate_limit(self.full_name)
 
     def prepare(self) -> str:
