@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from prefect import flow, get_client
 from prefect.client.schemas.filters import FlowRunFilter, LogFilter
@@ -265,6 +266,13 @@ def test_error_of_a_flow_is_one_line_with_its_place(
     assert page.startswith("this run: http")
 
 
+def test_request_that_fails_is_told_with_its_url_and_no_secret() -> None:
+    request = httpx.Request("GET", "http://user:secret@localhost:1/orders?key=secret")
+    error = httpx.ConnectError("refused", request=request)
+    assert discovery.told(error) == "ConnectError: refused (http://localhost:1/orders)"
+    assert discovery.told(httpx.ConnectError("refused")) == "ConnectError: refused"
+
+
 def test_project_without_a_flow_says_how_to_write_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -286,6 +294,8 @@ def test_name_that_a_flow_cannot_have_is_refused(
 
 
 def test_misspelt_setting_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    discovery.flows()
+    upserts.prepare()
     monkeypatch.setenv("{{ cookiecutter.package_name | upper }}_WORKERZ", "3")
     assert call(monkeypatch, "status") == 2
     name = "{{ cookiecutter.package_name | upper }}_WORKER"

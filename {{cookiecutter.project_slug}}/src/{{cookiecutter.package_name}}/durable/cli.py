@@ -55,7 +55,7 @@ def backfill(flow: str, *, since: str, until: str, window: str = "1d", zone: str
     known = discovery.flows()
     if flow not in known:
         raise InputError(f"there is no flow {flow!r}; there are: {', '.join(known)}")
-    if "backfill" not in inspect.signature(known[flow].fn).parameters:
+    if not _takes_backfill(known[flow]):
         raise InputError(f"{flow} takes no backfill; give it the parameter `backfill: Backfill | None = None`")
     try:
         wanted = Backfill.model_validate({"since": since, "until": until, "window": window, "zone": zone})
@@ -63,6 +63,10 @@ def backfill(flow: str, *, since: str, until: str, window: str = "1d", zone: str
         faults = [(*map(str, fault["loc"]), fault["msg"].removeprefix("Value error, ")) for fault in error.errors()]
         raise InputError("; ".join(": ".join(fault) for fault in faults)) from None
     return _run(known[flow], {"backfill": wanted})
+
+
+def _takes_backfill(flow: "Flow[Any, Any]") -> bool:
+    return "backfill" in inspect.signature(flow.fn).parameters
 
 
 @app.command
@@ -473,6 +477,10 @@ def _show(report: Any) -> None:
         again = ": only what has changed is loaded" if RESUMES else ""
         print(rejects)
         print(f"correct the source and run again{again}")
+        flow = report["job"].partition("/")[0]
+        if RESUMES and _takes_backfill(_flows()[flow]):
+            # The high-water mark has passed these records.
+            print(f"if their source does not date the correction: make backfill FLOW={flow} SINCE=… UNTIL=…")
 
 
 def _read_env_file() -> None:

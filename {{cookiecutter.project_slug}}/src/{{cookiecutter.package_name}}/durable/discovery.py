@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import httpx
 from prefect import Flow
 
 from .errors import FlowsError, InputError, RunFailedError, SettingsError, one_line
@@ -61,11 +62,20 @@ def _imported(name: str) -> ModuleType:
 
 
 def told(error: BaseException) -> str:
-    """Return what failed in a flow, as one line: an error of Python with its class, and its place in the project."""
+    """Return what failed in a flow, as one line: an error of Python with its class, and its place in the project.
+
+    An error of a request also has its URL.
+    """
     if isinstance(error, InputError | RunFailedError):
         return one_line(error)
-    where = place(error)
+    where = ", ".join(filter(None, [_called(error), place(error)]))
     return f"{type(error).__name__}: {one_line(error)}" + (f" ({where})" if where else "")
+
+
+def _called(error: BaseException) -> str:
+    """Return the URL whose server was not reached or broke off, without what may be secret in it; empty if none."""
+    request = vars(error).get("_request") if isinstance(error, httpx.RequestError) else None
+    return str(request.url.copy_with(userinfo=b"", query=None, fragment=None)) if request else ""
 
 
 def place(error: BaseException) -> str:

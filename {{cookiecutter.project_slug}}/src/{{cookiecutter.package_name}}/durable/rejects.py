@@ -15,7 +15,6 @@ from uuid import uuid4
 from filelock import FileLock
 from pydantic import ValidationError
 
-from . import deployments
 from .settings import settings
 
 # For the whole process: quoted fields may be as long as others, and version 0.1 wrote records of any length.
@@ -66,9 +65,11 @@ def set_aside(job: str, key: str, label: str, rejects: Sequence[Reject]) -> None
     """
     if not rejects:
         return
+    # What imports Prefect is slow.
+    from . import deployments
+
     _write(_part(job, key), Reject._fields, rejects)
     if not deployments.DISK_LASTS:
-        # Prefect is slow to import, and few projects need it here.
         from prefect.artifacts import create_table_artifact
 
         shown = rejects[:SHOWN]
