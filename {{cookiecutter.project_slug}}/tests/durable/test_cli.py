@@ -16,15 +16,16 @@ from prefect.client.schemas.filters import FlowRunFilter, LogFilter
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from sqlalchemy import text
 
-from {{ cookiecutter.package_name }}.durable import discovery, results, upserts
+from {{ cookiecutter.package_name }}.durable import cli, discovery, results, upserts
 from {{ cookiecutter.package_name }}.durable.cache_keys import ACROSS_RUNS
 from {{ cookiecutter.package_name }}.durable.checkpoints import IN_STORE, REMEMBERS
+from {{ cookiecutter.package_name }}.durable.chunks import RESUMES
 from {{ cookiecutter.package_name }}.durable.cli import main
 from {{ cookiecutter.package_name }}.durable.runs import dead
 from {{ cookiecutter.package_name }}.durable.server import drain
 from {{ cookiecutter.package_name }}.durable.settings import PACKAGE, PREFIX, ROOT, settings
 
-from tests.support import toy, toys
+from tests.support import sink, toy, toys
 from tests.support.toys import FLOW, chunks, fail, write
 
 SKIPS = REMEMBERS or ACROSS_RUNS
@@ -329,6 +330,20 @@ def test_run_says_what_it_skipped_and_did(
     assert f"{FLOW}/some: 4 chunks, {again[0]} skipped, {again[1]} done" in capsys.readouterr().out
 
 
+def test_rejects_that_a_high_water_mark_has_passed_are_told_how_to_load(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @flow
+    def load(backfill: object = None) -> None:
+        pass
+
+    monkeypatch.setattr(cli, "_flows", lambda: {"load-some": load})
+    for name in ("load-some", "load-other"):
+        report = {"job": f"{name}/job", "chunks": 1, "skipped": 0, "done": 1, "totals": {}, "effects": {}}
+        cli._show(report | {"rejected": 1, "rejects_file": "job.csv"})
+    assert capsys.readouterr().out.count("make backfill FLOW=load-some SINCE=") == int(RESUMES)
+
+
 @pytest.mark.usefixtures("api")
 def test_status_and_reset_know_each_job(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -352,6 +367,7 @@ def test_status_and_reset_know_each_job(
 @pytest.mark.skipif(IN_STORE or not REMEMBERS, reason="no checkpoints, or they are in the store of results")
 def test_status_waits_for_no_import_of_prefect() -> None:
     upserts.prepare()
+    sink.release()
     program = f"import sys; from {PACKAGE}.durable.cli import status; status(); print('prefect' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)

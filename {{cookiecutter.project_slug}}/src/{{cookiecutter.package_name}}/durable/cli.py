@@ -477,10 +477,11 @@ def _show(report: Any) -> None:
         again = ": only what has changed is loaded" if RESUMES else ""
         print(rejects)
         print(f"correct the source and run again{again}")
-        flow = report["job"].partition("/")[0]
-        if RESUMES and _takes_backfill(_flows()[flow]):
+        name = report["job"].partition("/")[0]
+        flow = _flows().get(name)
+        if RESUMES and flow and _takes_backfill(flow):
             # The high-water mark has passed these records.
-            print(f"if their source does not date the correction: make backfill FLOW={flow} SINCE=… UNTIL=…")
+            print(f"if their source does not date the correction: make backfill FLOW={name} SINCE=… UNTIL=…")
 
 
 def _read_env_file() -> None:
