@@ -267,11 +267,12 @@ def test_error_of_a_flow_is_one_line_with_its_place(
     assert page.startswith("this run: http")
 
 
-def test_request_that_fails_is_told_with_its_url_and_no_secret() -> None:
-    request = httpx.Request("GET", "http://user:secret@localhost:1/orders?key=secret")
+def test_request_that_fails_is_told_with_its_server_and_no_secret() -> None:
+    request = httpx.Request("GET", "http://user:secret@localhost:1/secret?key=secret")
     error = httpx.ConnectError("refused", request=request)
-    assert discovery.told(error) == "ConnectError: refused (http://localhost:1/orders)"
-    assert discovery.told(httpx.ConnectError("refused")) == "ConnectError: refused"
+    assert discovery.told(error) == "ConnectError: refused (http://localhost:1)"
+    for other in (None, httpx.Request("GET", "localhost/secret")):
+        assert discovery.told(httpx.ConnectError("refused", request=other)) == "ConnectError: refused"
 
 
 def test_project_without_a_flow_says_how_to_write_one(

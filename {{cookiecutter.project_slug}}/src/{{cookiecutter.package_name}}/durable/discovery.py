@@ -64,7 +64,7 @@ def _imported(name: str) -> ModuleType:
 def told(error: BaseException) -> str:
     """Return what failed in a flow, as one line: an error of Python with its class, and its place in the project.
 
-    An error of a request also has its URL.
+    An error of a request that got no answer also has the server.
     """
     if isinstance(error, InputError | RunFailedError):
         return one_line(error)
@@ -73,9 +73,12 @@ def told(error: BaseException) -> str:
 
 
 def _called(error: BaseException) -> str:
-    """Return the URL whose server was not reached or broke off, without what may be secret in it; empty if none."""
+    """Return the server that a request did not reach, or that broke off; empty if it is none of these errors.
+
+    The rest of the URL may be secret, even the path.
+    """
     request = vars(error).get("_request") if isinstance(error, httpx.RequestError) else None
-    return str(request.url.copy_with(userinfo=b"", query=None, fragment=None)) if request else ""
+    return f"{request.url.scheme}://{request.url.netloc.decode()}" if request and request.url.host else ""
 
 
 def place(error: BaseException) -> str:
