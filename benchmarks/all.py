@@ -64,6 +64,8 @@ def measure(part: Part, arguments: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder) / "notes"
         environment = os.environ | {FIGURES: str(notes)}
+        # Else each process would compile what it imports.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
             for line in process.stdout:
@@ -111,7 +113,9 @@ def main() -> None:
             kept.write_text(json.dumps(found[part]), encoding="utf-8")
     print("\n## Budgets\n")
     table = show(HEADER, [cells for each in found.values() for cells in each["cells"]])
-    if not chosen.quick:
+    if lacking := [part.script for part in PARTS if part not in found and not chosen.quick]:
+        print(f"the page stays as it is: {', '.join(lacking)} must be measured here too, by make bench")
+    elif not chosen.quick:
         write(found, table)
 
 

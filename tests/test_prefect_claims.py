@@ -26,6 +26,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
+import httpx
 import pytest
 from conftest import START_TIMEOUT, answers
 from prefect import flow, get_client, task
@@ -38,6 +39,7 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.locking.filesystem import FileSystemLockManager
 from prefect.locking.memory import MemoryLockManager
 from prefect.settings import (
+    PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
     PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK,
     PREFECT_UI_URL,
@@ -647,6 +649,32 @@ def test_stated_versions_are_the_pinned_one() -> None:
         if name not in OLDER and not f"{PINNED}.".startswith(f"{version}.")
     ]
     assert not others, "\n".join(others)
+
+
+@claim(f"{PACKAGE}/limits.py", f"{TESTS}/test_limits.py")
+def test_client_asks_a_busy_server_again_after_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client waits for about 2 s after a 503, whatever retries are allowed, but where `Retry-After` says how long."""
+    plain = httpx.HTTPTransport.handle_request
+    left: list[httpx.Response] = []
+    seconds: list[float] = []
+
+    def busy(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        return left.pop() if left and request.url.path.endswith("/increment") else plain(self, request)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", busy)
+    monkeypatch.setattr("prefect.client.base.time", SimpleNamespace(**vars(time) | {"sleep": seconds.append}))
+    for headers in ({}, {"Retry-After": "0.05"}):
+        left.append(httpx.Response(503, headers=headers))
+        with get_client(sync_client=True) as client:
+            client.increment_concurrency_slots(["of nothing"], 1, "rate_limit")
+    left.append(httpx.Response(503))
+    with (
+        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+        get_client(sync_client=True) as client,
+        pytest.raises(httpx.HTTPStatusError),
+    ):
+        client.increment_concurrency_slots(["of nothing"], 1, "rate_limit")
+    assert [round(each) for each in seconds] == [2, 0, 2]
 
 
 def test_each_statement_has_a_claim() -> None:
