@@ -72,12 +72,12 @@ format: .venv/.ready ## put them in their style
 	@$(BIN)/ruff check
 
 # What the benchmarks compare with stays out of the tests' environment.
-.bench/.ready: requirements.txt pyproject.toml $(filter .uv/%,$(UV))
+.bench/venv/.ready: requirements.txt pyproject.toml $(filter .uv/%,$(UV))
 	@$(UV) venv --quiet --clear --python $(PYTHON) .bench/venv
 	@$(UV) pip install --quiet --compile-bytecode --python .bench/venv/bin/python -r requirements.txt --group bench
 	@touch $@
 
-bench: .bench/.ready ## measure speed, and write benchmarks/README.md and docs/speed.svg; ONLY="load steps": some; QUICK=1: less, nothing is written
+bench: .bench/venv/.ready ## measure speed, and write benchmarks/README.md and docs/speed.svg; ONLY="load steps": some; QUICK=1: less, nothing is written
 	@.bench/venv/bin/python benchmarks/all.py $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 # The tools of the site stay out of the tests' environment too.
