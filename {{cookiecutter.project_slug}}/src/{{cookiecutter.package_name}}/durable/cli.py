@@ -49,10 +49,9 @@ def backfill(flow: str, *, since: str, until: str, window: str = "1d", zone: str
         zone: The time zone of both, such as Europe/Berlin.
         verbose: Show Prefect's own log.
     """
-    from . import discovery
     from .backfills import Backfill
 
-    known = discovery.flows()
+    known = _flows()
     if flow not in known:
         raise InputError(f"there is no flow {flow!r}; there are: {', '.join(known)}")
     if not _takes_backfill(known[flow]):
@@ -143,12 +142,12 @@ def reset(job: str) -> int:
     Args:
         job: Its flow and name, as `status` shows them: `load-orders/orders`.
     """
-    from . import discovery, high_water, upserts
+    from . import high_water, upserts
     from .runs import dead, forget
     from .steps import checkpoint
 
     flow = job.partition("/")[0]
-    gone = flow not in discovery.flows()
+    gone = flow not in _flows()
     upserts.prepare()
     with _store():
         try:
@@ -176,9 +175,9 @@ def resend(job: str) -> int:
     Args:
         job: Its flow and name, as `status` shows them: `load-orders/orders`.
     """
-    from . import discovery, outbox, upserts
+    from . import outbox, upserts
 
-    discovery.flows()
+    _flows()
     upserts.prepare()
     try:
         print(outbox.resend(job))
@@ -216,11 +215,11 @@ def setup() -> int:
     """Prepare what flows need: the result storage and the tables. Idempotent."""
     from prefect.settings import PREFECT_API_URL
 
-    from . import discovery, results, server, upserts
+    from . import results, server, upserts
     from .limits import RateLimit
     from .probe import StoreError
 
-    discovery.flows()
+    _flows()
     # This saves the first run the time.
     server.prepare()
     limits = RateLimit.every.values() if PREFECT_API_URL.value() else ()
@@ -324,10 +323,8 @@ def _run_app(first: str) -> App:
     Args:
         first: what follows `run`: the name of a flow, or an option.
     """
-    from . import discovery
-
     found = App(name=f"{PACKAGE} run", version_flags=(), help=RUN.help, suppress_keyboard_interrupt=False)
-    known = discovery.flows()
+    known = _flows()
     for name, each in known.items():
         found.command(_command(each), name=name)
     if not known:
@@ -478,8 +475,8 @@ def _show(report: Any) -> None:
         print(rejects)
         print(f"correct the source and run again{again}")
         name = report["job"].partition("/")[0]
-        flow = _flows().get(name)
-        if RESUMES and flow and _takes_backfill(flow):
+        flow = _flows().get(name) if RESUMES else None
+        if flow and _takes_backfill(flow):
             # The high-water mark has passed these records.
             print(f"if their source does not date the correction: make backfill FLOW={name} SINCE=… UNTIL=…")
 
