@@ -32,6 +32,7 @@ from {{ cookiecutter.package_name }}.durable import (
 from {{ cookiecutter.package_name }}.durable.checkpoints import IN_STORE, REMEMBERS
 from {{ cookiecutter.package_name }}.durable.errors import RunFailedError
 from {{ cookiecutter.package_name }}.durable.labels import AlertSettings
+from {{ cookiecutter.package_name }}.durable.prefect_yaml import faults
 from {{ cookiecutter.package_name }}.durable.probe import StoreError
 from {{ cookiecutter.package_name }}.durable.settings import (
     PACKAGE,
@@ -155,6 +156,13 @@ def test_flow_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "flows", dict)
     assert "make flow NAME=orders" in wrong("flows")
+
+
+def test_deployment_whose_flow_is_deleted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "prefect.yaml"
+    file.write_text(f"deployments:\n  - name: load-orders\n    entrypoint: {PACKAGE}.flows.orders.flow.load_orders\n")
+    monkeypatch.setattr(doctor, "faults", lambda: faults(file))
+    assert wrong("prefect.yaml") == f"prefect.yaml:3: there is no flow {PACKAGE}.flows.orders.flow.load_orders; correct it"
 
 
 def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:

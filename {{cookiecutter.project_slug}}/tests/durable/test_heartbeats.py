@@ -23,7 +23,7 @@ from prefect.states import Crashed, Failed, Running
 
 from {{ cookiecutter.package_name }}.durable import resume
 from {{ cookiecutter.package_name }}.durable.heartbeats import AUTOMATION
-from {{ cookiecutter.package_name }}.durable.server import ServerError, check
+from {{ cookiecutter.package_name }}.durable.server import ServerError, check, drain
 from {{ cookiecutter.package_name }}.durable.settings import PREFIX, ROOT, settings
 
 from tests.support.deploying import FLOW, MAKE, copy, deployed, environment_of, make, stop
@@ -103,10 +103,13 @@ def ui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         server = subprocess.Popen(
             [*MAKE, "ui"], cwd=ROOT, env=environment, stdout=output, stderr=output, text=True, start_new_session=True
         )
+        # The events of this process go to one server, for as long as they are not drained.
+        drain()
         try:
             wait(lambda: answers(url), log)
             yield url
         finally:
+            drain()
             stop(server)
 
 

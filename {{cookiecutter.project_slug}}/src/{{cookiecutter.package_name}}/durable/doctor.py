@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings
 
 from . import alerts, checkpoints, deployments, discovery, drill, heartbeats, labels, results, server, upserts
 from .errors import INSTALL, FlowsError, reason
+from .prefect_yaml import faults
 from .runners import look_for_cluster
 from .runs import dead
 from .settings import PREFIX, PROJECT, ROOT, ProjectSettings, env_variables, settings
@@ -189,6 +190,12 @@ def _flows() -> str:
     return ", ".join(found)
 
 
+def _deployments() -> str:
+    if found := faults():
+        raise WrongError(f"{'; '.join(found)}; correct it")
+    return "Prefect knows all that it says, and its flows are there"
+
+
 def _disk() -> str:
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
@@ -351,6 +358,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "packages": _packages,
     "settings": _settings,
     "flows": _flows,
+    "prefect.yaml": _deployments,
     "disk": _disk,
     "store": _store,
     "database": _database,
