@@ -159,10 +159,10 @@ def test_no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_deployment_whose_flow_is_deleted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    file = tmp_path / "prefect.yaml"
-    file.write_text(f"deployments:\n  - name: load-orders\n    entrypoint: {PACKAGE}.flows.orders.flow.load_orders\n")
+    file, entrypoint = tmp_path / "prefect.yaml", f"{PACKAGE}.flows.gone.flow.load_gone"
+    file.write_text(f"deployments:\n  - name: load-gone\n    entrypoint: {entrypoint}\n")
     monkeypatch.setattr(doctor, "faults", lambda: faults(file))
-    assert wrong("prefect.yaml") == f"prefect.yaml:3: there is no flow {PACKAGE}.flows.orders.flow.load_orders; correct it"
+    assert wrong("prefect.yaml") == f"prefect.yaml:3: there is no flow {entrypoint}; correct it"
 
 
 def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
