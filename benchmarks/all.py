@@ -41,6 +41,7 @@ class Part(NamedTuple):
 
 PARTS = (
     Part("load", "All flights", ("--rounds", "1")),
+    Part("shares", "Where the time goes"),
     Part("memory", "Memory of a load"),
     Part("scale", "Many chunks", ("--chunks", "100")),
     Part("start", "Commands", ("--rounds", "2")),
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=[part.script for part in PARTS], metavar="SCRIPT")
     chosen = parser.parse_args()
     found = {}
+    begin = time.monotonic()
     for part in PARTS:
         kept = KEPT / f"{part.script}.json"
         if chosen.quick and part.quick is None:
@@ -112,7 +114,11 @@ def main() -> None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(found[part]), encoding="utf-8")
     print("\n## Budgets\n")
-    table = show(HEADER, [cells for each in found.values() for cells in each["cells"]])
+    verdicts = [cells for each in found.values() for cells in each["cells"]]
+    kept_ones = sum(cells[-1] == "within" for cells in verdicts)
+    print(summary := f"{kept_ones} of {len(verdicts)} budgets are kept.\n")
+    table = f"{summary}\n{show(HEADER, verdicts)}"
+    print(f"\nAll took {(time.monotonic() - begin) / 60:.0f} minutes.")
     if lacking := [part.script for part in PARTS if part not in found and not chosen.quick]:
         print(f"the page stays as it is: {', '.join(lacking)} must be measured here too, by make bench")
     elif not chosen.quick:

@@ -7,7 +7,7 @@ import math
 from html import escape
 from typing import Any
 
-TITLES = {"sqlite": "SQLite", "postgres": "PostgreSQL", "duckdb": "DuckDB", "file": "Journal in a file"}
+TITLES = {"sqlite": "SQLite", "postgres": "PostgreSQL", "duckdb": "DuckDB", "file": "a journal in a file"}
 WIDTH, LABELS, RIGHT = 860, 330, 150
 """Pixels: of the picture, of the labels before the bars, and of the figures behind the longest one."""
 LINE, TITLE = 22, 46
@@ -62,7 +62,7 @@ def groups(figures: dict[str, Any]) -> list[tuple[str, list[Bar]]]:
 
 def kind(name: str, floor: str) -> str:
     """The class of a bar."""
-    return "floor" if name == floor else "ours" if name in {"upsert()", "step()"} else "other"
+    return "floor" if name == floor else "ours" if name.startswith(("upsert()", "step()", "claim()")) else "other"
 
 
 def draw(figures: dict[str, Any]) -> str:

@@ -15,14 +15,12 @@ def main() -> None:
         found = {
             count: run("contend.py", work / "steps", count, chosen.items, chosen.rounds) for count in (ONE, SOME, MANY)
         }
-    show(
-        ("processes", "µs a step", "µs by hand", "ratio", "steps a second"),
-        [
-            (count, each["ours"], each["hand"], statistics.median(each["ratios"]), f"{1e6 / each['ours']:,.0f}")
-            for count, each in found.items()
-        ],
-    )
-    growth = found[MANY]["ours"] / found[SOME]["ours"]
+    rows = []
+    for count, each in found.items():
+        ours, hand = map(statistics.median, (each["ours"], each["hand"]))
+        rows.append((count, ours, hand, ours / hand, f"{1e6 / ours:,.0f}"))
+    show(("processes", "µs a step", "µs by hand", "ratio", "steps a second"), rows)
+    growth = [many / some for many, some in zip(found[MANY]["ours"], found[SOME]["ours"], strict=True)]
     verdict(f"postgres, a step with {MANY} processes at work, in times of one with {SOME}", growth, GROWTH)
 
 

@@ -10,6 +10,8 @@ from shared import all_flights, options, project_and_server, run, show_rounds, v
 
 BUDGET = 1.8
 AGAIN_BUDGET = 0.05
+DAYS = 30
+"""Of flights in a larger chunk."""
 
 
 def rows(database: Path) -> list[tuple[int, ...]]:
@@ -37,11 +39,15 @@ def main() -> None:
                 raise SystemExit("the two tables differ")
             shutil.rmtree(home)
             beside.unlink()
-            found.append((plain, flow, flow / plain, again, again / flow, middle - begin, end - middle - again - 10))
+            (large,) = run("flow.py", home, source, 1, DAYS)["seconds"]
+            shutil.rmtree(home)
+            whole = (middle - begin, end - middle - again - 10)
+            found.append((plain, flow, flow / plain, again, again / flow, large, large / plain, *whole))
             print(f"round {number} of {rounds} is done", file=sys.stderr)
-    header = ("seconds", "plain", "flow", "ratio", "again", "again/flow", "plain, whole process", "flow, whole process")
-    columns = show_rounds(header, found)
+    header = ("seconds", "plain", "flow", "ratio", "again", "again/flow", f"flow, {DAYS} days a chunk", "ratio")
+    columns = show_rounds((*header, "plain, whole process", "flow, whole process"), found)
     verdict("the flow, in times of the plain script", columns[2], BUDGET)
+    verdict(f"the same with {DAYS} days a chunk", columns[6], BUDGET)
     verdict("the flow when all is done, in times of the first", columns[4], AGAIN_BUDGET)
 
 

@@ -8,7 +8,7 @@ import sys
 from shared import PREFIX, all_flights, bake, options, project_and_server, quiet, run, show
 
 TIMES = (1, 100, 500)
-"""How often the records of a chunk are checked: some 4 ms each time."""
+"""How often the records of a chunk are checked: some 10 ms each time."""
 CHUNKS = 16
 RUNNERS = [("threads", 2), *((runner, workers) for runner in ("dask", "ray") for workers in (1, 2))]
 
@@ -16,6 +16,7 @@ RUNNERS = [("threads", 2), *((runner, workers) for runner in ("dask", "ray") for
 def main() -> None:
     chosen = options(rounds=1)
     seconds: dict[tuple[str, int, int], list[float]] = {}
+    read: dict[int, int] = {}
     with project_and_server() as folder:
         source = all_flights(folder)
         with quiet():
@@ -26,6 +27,8 @@ def main() -> None:
                     os.environ |= {"PYTHONPATH": str(paths[runner]), f"{PREFIX}WORKERS": str(workers)}
                     found = run("chunks.py", folder / "round", source, CHUNKS, times)
                     seconds.setdefault((runner, workers, times), []).append(found["seconds"])
+                    if read.setdefault(times, found["read"]) != found["read"]:
+                        raise SystemExit(f"{runner} has read {found['read']} records, and threads {read[times]}")
                     shutil.rmtree(folder / "round")
             print(f"round {number} of {chosen.rounds} is done", file=sys.stderr)
     medians = {key: statistics.median(found) for key, found in seconds.items()}

@@ -5,8 +5,9 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-from shared import PACKAGE, PREFIX, bake, options, quiet, show, temporary_home, verdict
+from shared import PACKAGE, PREFIX, bake, options, quiet, run, show, temporary_home, verdict
 
 COMMANDS = {
     "a first run, of 31 chunks": (["run"], 10.0),
@@ -15,6 +16,15 @@ COMMANDS = {
     "--help": (["--help"], 1.0),
 }
 """What is timed, in this order, and the budget in seconds."""
+MANY = 1_000_000
+"""Steps that are done, in the end."""
+
+
+def seconds(project: Path, arguments: list[str]) -> float:
+    """Time a command."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", PACKAGE, *arguments], cwd=project, capture_output=True, check=True)
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -24,15 +34,15 @@ def main() -> None:
         with quiet():
             project = bake(folder)
         for number in range(chosen.rounds):
-            os.environ |= {"PYTHONPATH": str(project / "src"), f"{PREFIX}HOME": str(folder / f"home-{number}")}
+            home = folder / f"home-{number}"
+            os.environ |= {"PYTHONPATH": str(project / "src"), f"{PREFIX}HOME": str(home)}
             for what, (arguments, _) in COMMANDS.items():
-                start = time.perf_counter()
-                command = [sys.executable, "-m", PACKAGE, *arguments]
-                subprocess.run(command, cwd=project, capture_output=True, check=True)
-                found[what].append(time.perf_counter() - start)
-    show(("seconds", "median"), [(what, statistics.median(seconds)) for what, seconds in found.items()])
-    for what, seconds in found.items():
-        verdict(f"{what}, seconds", seconds, COMMANDS[what][1])
+                found[what].append(seconds(project, arguments))
+        run("remaining.py", home, "fill", 0, MANY)
+        found[f"status, with {MANY:,} steps done"] = [seconds(project, ["status"]) for _ in range(chosen.rounds)]
+    show(("seconds", "median"), [(what, statistics.median(each)) for what, each in found.items()])
+    for what, each in found.items():
+        verdict(f"{what}, seconds", each, COMMANDS.get(what, COMMANDS["status"])[1])
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ TABLE = Table(
 )
 NAMES = [column.name for column in TABLE.columns]
 SETS = ", ".join(f"{name} = excluded.{name}" for name in NAMES[1:])
+RANDOM = ", keys in random order"
 START = datetime(2013, 1, 1, tzinfo=UTC)
 
 
@@ -130,7 +131,7 @@ def in_transaction(write: Callable[..., Any], *arguments: Any) -> Callable[[], A
 def own(count: int) -> list[Writer]:
     """The project's upsert and its floor, with the rows in the order of their keys and in any other."""
     found = []
-    for suffix in ("", ", keys in random order"):
+    for suffix in ("", RANDOM):
         given = list(rows(count))
         if suffix:
             random.Random(0).shuffle(given)

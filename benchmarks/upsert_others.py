@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import os
+import random
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +14,7 @@ from urllib.parse import quote
 from durable_flights.durable.settings import settings
 from durable_flights.durable.upserts import database, insert
 from sqlalchemy import Connection
-from upsert import NAMES, SETS, TABLE, Writer, in_transaction, rows, tuples
+from upsert import NAMES, RANDOM, SETS, TABLE, Writer, in_transaction, rows, tuples
 
 FEW = 10_000
 """Rows for those who would take minutes for all of them."""
@@ -40,6 +41,9 @@ def others(name: str, count: int) -> tuple[list[Writer], list[str]]:
     if name == "duckdb":
         add("duckdb", "DuckDB executemany", partial(_executemany, "?"), list(rows(very_few)))
         add("pandas", "pandas, and INSERT … SELECT", _frame, many)
+        title, shuffled = f"pandas{RANDOM}", random.Random(0).sample(many, count)
+        write = in_transaction(_frame, shuffled)
+        found.append(("pandas", title, lambda: Writer(title, write, count, ALL, floor=f"floor{RANDOM}")))
     else:
         add("sqlalchemy", "SQLAlchemy Core executemany", _core, many)
         add("sqlalchemy", "SQLAlchemy .values([…]), 1000 a statement", _values, some)
