@@ -2,7 +2,7 @@
 
 A step is effect and mark in one transaction on PostgreSQL, by hand the same two statements on the driver. Each process
 has one connection. Their keys alternate, so that all write to the same pages of the indexes. Prints, as JSON, the
-microseconds an item of all together and, round by round, their ratio.
+microseconds an item of all together, round by round.
 """
 
 import json

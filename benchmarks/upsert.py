@@ -165,6 +165,7 @@ def compare(writers: list[Writer], rounds: int) -> list[dict[str, Any]]:
             "name": writer.name,
             "rows": writer.count,
             "lacks": writer.lacks,
+            "floor": writer.floor,
             "microseconds": 1e6 * statistics.median(seconds[writer.name][1:]),
             "ratios": [a / b for a, b in zip(seconds[writer.name][1:], seconds[writer.floor][1:], strict=True)],
         }

@@ -16,7 +16,6 @@ RANDOM_BUDGETS = {"duckdb": 1.6}
 GROWTH = 1.2
 """Of the time of a row, and of the peak of memory, for ten times the rows."""
 OURS = "upsert()"
-RANDOM = ", keys in random order"
 
 
 def compare(name: str, home: Path, count: int, rounds: int) -> dict[str, Any]:
@@ -45,10 +44,10 @@ def compare(name: str, home: Path, count: int, rounds: int) -> dict[str, Any]:
     ours = writers[OURS]["ratios"]
     verdict(f"{name}, upsert() in times of the floor", ours, BUDGETS[name])
     if name in RANDOM_BUDGETS:
-        ratios = writers[f"{OURS}{RANDOM}"]["ratios"]
+        ratios = writers[f"{OURS}, keys in random order"]["ratios"]
         verdict(f"{name}, the same with keys in random order", ratios, RANDOM_BUDGETS[name])
     for writer in ordered:
-        beside = writers[f"{OURS}{RANDOM}" if writer["name"].endswith(RANDOM) else OURS]["ratios"]
+        beside = writers[writer["floor"].replace("floor", OURS)]["ratios"]
         behind = sum(theirs <= mine for theirs, mine in zip(writer["ratios"], beside, strict=True))
         if behind and not writer["name"].startswith(("floor", OURS)):
             print(f"In {behind} of {rounds} rounds {writer['name']} was as fast; it leaves out {writer['lacks']}.\n")
